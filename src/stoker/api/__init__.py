@@ -1,0 +1,1 @@
+"""What Stoker serves over HTTP besides the models: the Prometheus API and its own control API."""

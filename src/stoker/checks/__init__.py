@@ -1,0 +1,1 @@
+"""What is wrong in these resources, and what to write instead."""

@@ -1,0 +1,5 @@
+"""The commands, one a file."""
+
+
+def main() -> None:
+    """Entry point of ``stoker``."""

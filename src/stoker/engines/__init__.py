@@ -1,0 +1,1 @@
+"""What a model server is on this machine."""

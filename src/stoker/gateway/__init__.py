@@ -1,0 +1,1 @@
+"""The requests: one OpenAI endpoint in front of all models."""

@@ -1,0 +1,1 @@
+"""OpenAI traffic on purpose: open and closed loop."""

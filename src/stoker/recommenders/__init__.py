@@ -1,0 +1,1 @@
+"""Step 4, the recommendation: the replicas that would be right now."""

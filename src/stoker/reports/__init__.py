@@ -1,0 +1,1 @@
+"""From ticks and requests to tables and figures."""

@@ -1,0 +1,95 @@
+"""What the core is told: trigger readings and replicas. The core owns the types that cross its border."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from stoker.scaling.spec import MetricType
+
+
+class Reader(StrEnum):
+    """Who looks. KEDA's operator polls on its own; the HPA reads the same triggers at every sync."""
+
+    KEDA = "KEDA poll"
+    HPA = "HPA sync"
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerReading:
+    """What one trigger said at one moment, before fallback and formula.
+
+    ``source`` is what was asked (a query, an address and key) and ``answer`` what came back, both as a
+    person would read them. An *error* means no answer: *value* is then None and *active* False.
+    """
+
+    index: int
+    metric_name: str  # s0-prometheus
+    value: float | None
+    target: float
+    active: bool = False
+    error: str | None = None
+    metric_type: MetricType = MetricType.AVERAGE_VALUE
+    activation_threshold: float = 0.0
+    trigger_name: str = ""  # `name` in the file, "" when it has none
+    type: str = "prometheus"
+    source: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerValue:
+    """A reading after fallback and formula: what the HPA is given and what activates."""
+
+    metric_name: str
+    value: float | None  # None: the HPA gets an error for this metric
+    target: float
+    metric_type: MetricType = MetricType.AVERAGE_VALUE
+    active: bool = False
+    activation_threshold: float = 0.0
+    error: str | None = None
+    is_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodStatus:
+    """One pod as the HPA sees it. Times are seconds since the Unix epoch."""
+
+    name: str
+    phase: str = "Running"  # Pending, Running, Succeeded, Failed
+    ready: bool = False
+    terminating: bool = False
+    started_at: float | None = None
+    ready_changed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """The scale target now.
+
+    ``spec_replicas`` is what was last asked for; ``replicas`` is what the Deployment reports in its
+    status: pods that exist and are not terminating.
+    """
+
+    spec_replicas: int
+    replicas: int
+    pods: tuple[PodStatus, ...] = field(default=())
+
+    @property
+    def ready_replicas(self) -> int:
+        """Pods that are ready and stay."""
+        return sum(pod.ready and not pod.terminating for pod in self.pods)
+
+    @property
+    def ready_pods(self) -> int:
+        """Pods that are ready, terminating ones included: what the HPA's Value formula counts."""
+        return sum(pod.ready and pod.phase == "Running" for pod in self.pods)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything that one step of the core is told."""
+
+    reader: Reader
+    readings: tuple[TriggerReading, ...]
+    target: TargetStatus

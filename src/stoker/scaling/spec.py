@@ -1,0 +1,168 @@
+"""What the user wants: the one validated form that every resource becomes.
+
+Field names are those of ``keda.sh/v1alpha1`` and ``autoscaling/v2`` in snake case. Durations are in
+seconds. Defaults are those of KEDA 2.20 and of the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class MetricType(StrEnum):
+    """How a value is compared with its target."""
+
+    AVERAGE_VALUE = "AverageValue"
+    VALUE = "Value"
+    UTILIZATION = "Utilization"
+
+
+class PolicyType(StrEnum):
+    """The unit of a scaling policy."""
+
+    PODS = "Pods"
+    PERCENT = "Percent"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several policies counts: most change, least change, or none at all."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPolicy:
+    """At most *value* pods, or percent of them, in *period_seconds*."""
+
+    type: PolicyType
+    value: int
+    period_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingRules:
+    """One direction of ``behavior``, after the API server has filled in what the user left out."""
+
+    stabilization_window_seconds: int | None  # None: the controller's own window (300 s down)
+    select_policy: SelectPolicy
+    policies: tuple[ScalingPolicy, ...]
+    tolerance: float | None = None  # None: the controller's own tolerance (0.1)
+
+
+DEFAULT_SCALE_UP = ScalingRules(
+    stabilization_window_seconds=0,
+    select_policy=SelectPolicy.MAX,
+    policies=(
+        ScalingPolicy(PolicyType.PODS, 4, 15),
+        ScalingPolicy(PolicyType.PERCENT, 100, 15),
+    ),
+)
+DEFAULT_SCALE_DOWN = ScalingRules(
+    stabilization_window_seconds=None,
+    select_policy=SelectPolicy.MAX,
+    policies=(ScalingPolicy(PolicyType.PERCENT, 100, 15),),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """``behavior`` of an HPA. An absent behavior is not an empty one: the HPA has two algorithms."""
+
+    scale_up: ScalingRules = DEFAULT_SCALE_UP
+    scale_down: ScalingRules = DEFAULT_SCALE_DOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What to do when a trigger has failed more than *failure_threshold* times in a row."""
+
+    failure_threshold: int
+    replicas: int
+    behavior: str = "static"
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingModifiers:
+    """A formula over the triggers that takes the place of their separate targets."""
+
+    formula: str
+    target: float
+    activation_target: float = 0.0
+    metric_type: MetricType = MetricType.AVERAGE_VALUE
+    target_text: str = ""  # as written: KEDA's fallback check parses it as an integer
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerSpec:
+    """One item of ``triggers``, as written."""
+
+    index: int
+    type: str
+    metadata: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    name: str = ""
+    metric_type: MetricType = MetricType.AVERAGE_VALUE
+    use_cached_metrics: bool = False
+    authentication_ref: str | None = None
+    authentication_kind: str = "TriggerAuthentication"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleTargetRef:
+    """What is scaled."""
+
+    name: str
+    kind: str = "Deployment"
+    api_version: str = "apps/v1"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingSpec:
+    """A ScaledObject that has been checked. None is what the user left out, where that has a meaning."""
+
+    name: str
+    target: ScaleTargetRef
+    triggers: tuple[TriggerSpec, ...]
+    namespace: str = "default"
+    polling_interval: float = 30.0
+    cooldown_period: float = 300.0
+    initial_cooldown_period: float = 0.0
+    min_replica_count: int | None = None  # None acts as 0
+    max_replica_count: int | None = None  # None acts as 100
+    idle_replica_count: int | None = None  # None: idle mode is off
+    fallback: Fallback | None = None
+    behavior: Behavior | None = None  # None and empty are different algorithms
+    modifiers: ScalingModifiers | None = None
+    restore_to_original_replica_count: bool = False
+    horizontal_pod_autoscaler_name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+
+    @property
+    def hpa_name(self) -> str:
+        """The name of the HPA that KEDA makes."""
+        return self.horizontal_pod_autoscaler_name or f"keda-hpa-{self.name}"
+
+    @property
+    def min_replicas(self) -> int:
+        """``minReplicaCount``, 0 when it was left out."""
+        return self.min_replica_count or 0
+
+    @property
+    def max_replicas(self) -> int:
+        """``maxReplicaCount``, 100 when it was left out."""
+        return 100 if self.max_replica_count is None else self.max_replica_count
+
+    @property
+    def hpa_min_replicas(self) -> int:
+        """``minReplicas`` of the HPA: it never goes below 1, zero is KEDA's business."""
+        return max(self.min_replicas, 1)

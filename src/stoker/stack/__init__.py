@@ -1,0 +1,1 @@
+"""Everything of one `stoker up`, put together."""

@@ -1,0 +1,1 @@
+"""Step 6, the replicas: make it so, and report what is."""
