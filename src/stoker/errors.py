@@ -1,10 +1,10 @@
 """All errors that a user can see, in one tree.
 
-* StokerError                   something that can be told in one sentence; has a hint where there is one
+* StokerError                   something that can be told in one sentence, with a hint
   x InputError                  what the user wrote is wrong: a file, a flag, a query
     + InputErrors               several of them, told together
     + QueryError                PromQL that cannot be parsed or evaluated
-  x ConflictError               the request is understood and cannot be met: a taken port, a busy state directory
+  x ConflictError               understood, but cannot be met: a taken port, a busy state directory
   x MachineError                what this machine lacks: a program, a GPU, space on the disk
   x NotFoundError               no object of that name
 
@@ -34,7 +34,7 @@ class Place:
 
 
 class StokerError(Exception):
-    """Something that can be told in one sentence, with the way out as ``hint`` where there is one."""
+    """Something that can be told in one sentence, with the way out as ``hint`` if there is one."""
 
     def __init__(
         self, message: str, *, hint: str | None = None, place: Place | None = None
@@ -52,7 +52,7 @@ class InputError(StokerError):
     """What the user wrote is wrong."""
 
 
-class InputErrors(InputError):
+class InputErrors(InputError):  # noqa: N818 - the plural is the point
     """Several input errors, told together and in the order of their places."""
 
     def __init__(self, errors: list[InputError]) -> None:
@@ -64,7 +64,7 @@ class InputErrors(InputError):
 
 
 class QueryError(InputError):
-    """PromQL that cannot be parsed or evaluated. ``position`` is the character, from 0, if known."""
+    """PromQL that cannot be parsed or evaluated. ``position`` counts characters from 0."""
 
     def __init__(
         self, message: str, *, query: str = "", position: int | None = None, hint: str | None = None

@@ -1,6 +1,7 @@
 """One step of the way of data, with a field for each of its six stations.
 
-``explain``, the live view, the log and the reports all show this record, in this order, in these words.
+``explain``, the live view, the log and the reports all show this record, in this order, in these
+words.
 """
 
 from __future__ import annotations

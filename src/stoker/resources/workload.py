@@ -32,7 +32,7 @@ class Probe:
 class Workload:
     """One model server: how it is started, what it needs, how its health is asked.
 
-    ``command`` is the full command line as the cluster would run it, with the container's port in it.
+    ``command`` is the full command line as the cluster would run it, the container's port in it.
     ``replicas`` is None where an autoscaler owns the number.
     """
 

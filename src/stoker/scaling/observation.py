@@ -1,4 +1,7 @@
-"""What the core is told: trigger readings and replicas. The core owns the types that cross its border."""
+"""What the core is told: trigger readings and replicas.
+
+The core owns the types that cross its border.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,20 @@ from stoker.scaling.spec import MetricType
 
 
 class Reader(StrEnum):
-    """Who looks. KEDA's operator polls on its own; the HPA reads the same triggers at every sync."""
+    """Who looks: KEDA's operator at its own pace, the HPA at every sync, at the same triggers."""
 
     KEDA = "KEDA poll"
     HPA = "HPA sync"
+    PUSH = "push"  # an external-push stream or a held request says "active", out of turn
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerReading:
     """What one trigger said at one moment, before fallback and formula.
 
-    ``source`` is what was asked (a query, an address and key) and ``answer`` what came back, both as a
-    person would read them. An *error* means no answer: *value* is then None and *active* False.
+    ``source`` is what was asked (a query, an address and key) and ``answer`` what came back, both
+    as a person would read them. An *error* means no answer: *value* is then None and *active*
+    False.
     """
 
     index: int

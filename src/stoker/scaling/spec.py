@@ -73,7 +73,7 @@ DEFAULT_SCALE_DOWN = ScalingRules(
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """``behavior`` of an HPA. An absent behavior is not an empty one: the HPA has two algorithms."""
+    """``behavior`` of an HPA. Absent is not empty: the HPA has two algorithms."""
 
     scale_up: ScalingRules = DEFAULT_SCALE_UP
     scale_down: ScalingRules = DEFAULT_SCALE_DOWN
@@ -127,7 +127,7 @@ class ScaleTargetRef:
 
 @dataclass(frozen=True, slots=True)
 class ScalingSpec:
-    """A ScaledObject that has been checked. None is what the user left out, where that has a meaning."""
+    """A ScaledObject that has been checked. None: left out, where that has a meaning."""
 
     name: str
     target: ScaleTargetRef

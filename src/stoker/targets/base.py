@@ -12,7 +12,10 @@ from stoker.scaling.observation import TargetStatus
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A snapshot of one replica. Times are seconds since the Unix epoch, None while it has not happened."""
+    """A snapshot of one replica.
+
+    Times are seconds since the Unix epoch, None while it has not happened.
+    """
 
     name: str
     workload: str  # name of the Deployment
