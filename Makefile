@@ -1,0 +1,67 @@
+# Two commands matter: `make demo` shows Stoker at work, `make test` is what CI runs.
+# Everything is installed into .venv from lock files with hashes; only Python, pip and make are needed.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: demo test lint types format unit docs bench lock changelog clean
+
+demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
+	@$(BIN)/stoker demo $(ARGS)
+
+test: lint types unit docs        ## lint, types, tests, documentation
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache 2>&1 | tail -n 12
+	@$(BIN)/lint-imports --no-cache > /dev/null
+	$(BIN)/codespell src tests docs examples README.md CONTRIBUTING.md Makefile
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest $(ARGS)
+
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -q -n -W -b html docs docs/_build/html
+
+bench: $(VENV)/.dev               ## measures, prints, and says how
+	$(BIN)/python bench/run.py $(ARGS)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev                ## writes the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-annotate pyproject.toml --group package -o requirements/run.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url --no-annotate pyproject.toml --group dev -o requirements/dev.lock
+
+changelog: $(VENV)/.dev           ## what the next release would say
+	$(BIN)/towncrier build --draft
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Stoker needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1)"; \
+	    echo; echo "hint: make demo PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Creating $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what Stoker needs ..."
+	@$(PIP) install --require-hashes -r requirements/run.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run
+	@echo "Installing what the tests need ..."
+	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,50 @@
+"""What all tests share: real programs that may be missing, and the large recordings beside the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+# What a test may need that pip cannot bring, and how to get it.
+PROGRAMS = {
+    "prometheus": "apt-get install prometheus",
+    "promtool": "apt-get install prometheus",
+}
+_missing: dict[str, list[str]] = {}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked ``needs("program")`` where the program is missing; in CI that is a failure."""
+    for marker in item.iter_markers("needs"):
+        for program in marker.args:
+            if shutil.which(program):
+                continue
+            how = PROGRAMS[program]
+            if os.environ.get("STOKER_REQUIRE_ALL") == "1":
+                pytest.fail(f"`{program}` is missing and STOKER_REQUIRE_ALL is set: {how}")
+            _missing.setdefault(program, []).append(item.nodeid)
+            pytest.skip(f"`{program}` is not installed: {how}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what was not tested, and how to get it tested."""
+    if not _missing:
+        return
+    terminalreporter.section("not tested on this machine")
+    for program, tests in sorted(_missing.items()):
+        terminalreporter.line(
+            f"{len(tests)} tests need `{program}`: {PROGRAMS[program]}"
+        )
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The large recordings, which are not part of the repository. Skips where they are absent."""
+    root = Path(os.environ.get("STOKER_SHARED", Path(__file__).parents[2] / "shared"))
+    data = root / "data"
+    if not data.is_dir():
+        pytest.skip(f"the large recordings are not at {root} (set STOKER_SHARED)")
+    return data
