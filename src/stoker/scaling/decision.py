@@ -8,12 +8,19 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What one metric alone would want. *replicas* is None when the metric gave no answer."""
+    """What one metric alone would want. *replicas* is None when the metric gave no answer.
+
+    ``description`` is the metric in the HPA controller's words, for its conditions and events;
+    ``current_milli`` is what ``status.currentMetrics`` shows of it.
+    """
 
     metric_name: str
     replicas: int | None
     formula: str = ""  # as a person would write it down: `ceil(12 / 5)`
     error: str | None = None
+    error_reason: str = "FailedGetExternalMetric"
+    description: str = ""
+    current_milli: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,10 @@ class TriggerReading:
 
 @dataclass(frozen=True, slots=True)
 class TriggerValue:
-    """A reading after fallback and formula: what the HPA is given and what activates."""
+    """A reading after fallback and formula: what the HPA is given and what activates.
+
+    ``value`` is for people; the HPA counts in ``milli``, thousandths that are summed.
+    """
 
     metric_name: str
     value: float | None  # None: the HPA gets an error for this metric
@@ -54,6 +57,8 @@ class TriggerValue:
     activation_threshold: float = 0.0
     error: str | None = None
     is_fallback: bool = False
+    milli: tuple[int, ...] = ()  # empty: there is no value
+    per_pod_milli: tuple[tuple[str, int], ...] | None = None  # of a Pods metric; None: External
 
 
 @dataclass(frozen=True, slots=True)

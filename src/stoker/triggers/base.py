@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from stoker.scaling.observation import TriggerReading
 
@@ -17,3 +19,18 @@ class Trigger(Protocol):
     async def close(self) -> None:
         """Give back connections."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """``data`` of an instant query in the Prometheus HTTP API: its resultType and result.
+
+    A vector is ``[{"metric": {...}, "value": [time, "1.5"]}, ...]``, as JSON would give it.
+    """
+
+    result_type: str  # vector, matrix, scalar, string
+    result: Any
+
+
+QueryFunction = Callable[[str, float], Awaitable[QueryAnswer]]
+"""Ask the embedded storage: query, time. Raises StokerError when there can be no answer."""
