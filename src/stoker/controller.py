@@ -1,1 +1,147 @@
-"""The six steps on one screen."""
+"""The six steps on one screen.
+
+A :class:`Controller` looks after one ScaledObject. KEDA's poll and the HPA's sync go the same way:
+
+1. sample          what was scraped, and how old it is
+2. query           each trigger asks its source
+3. trigger value   fallback and formula turn readings into values
+4. recommendation  what each value alone would want
+5. decision        one number, with its reason
+6. replicas        the target is told
+
+Steps 3 to 5 are :func:`evaluate`, pure, which a backtest and a replay call as well. When to look is
+decided elsewhere: :mod:`stoker.stack.loops` for a live run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from stoker.recommenders.hpa import recommend
+from stoker.scaling.cadence import triggers_to_read
+from stoker.scaling.decide import decide, reconcile
+from stoker.scaling.decision import Decision, Recommendation
+from stoker.scaling.explain import explain_next
+from stoker.scaling.fallback import settle
+from stoker.scaling.observation import (
+    Observation,
+    Reader,
+    TargetStatus,
+    TriggerReading,
+    TriggerValue,
+)
+from stoker.scaling.settings import ControllerSettings
+from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.state import ScalingState
+from stoker.targets.base import ScaleTarget
+from stoker.tick import Samples, Tick
+from stoker.triggers.base import Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the pure steps made of an observation."""
+
+    state: ScalingState
+    values: tuple[TriggerValue, ...]
+    recommendations: tuple[Recommendation, ...]
+    decision: Decision
+
+
+def evaluate(
+    spec: ScalingSpec,
+    observation: Observation,
+    state: ScalingState,
+    now: float,
+    settings: ControllerSettings,
+) -> Evaluation:
+    """Steps 3 to 5: the same for a live run, a backtest and a replay."""
+    state, values = settle(spec, observation, state, now, settings)
+    wants: tuple[Recommendation, ...] = ()
+    if observation.reader is Reader.HPA and observation.target.spec_replicas > 0:
+        wants = recommend(spec, values, observation.target, settings)
+    state, decision = decide(spec, observation, values, wants, state, now, settings)
+    return Evaluation(state, values, wants, decision)
+
+
+class Controller:
+    """One ScaledObject: its spec, its memory, its triggers and its target."""
+
+    def __init__(
+        self,
+        spec: ScalingSpec,
+        triggers: Sequence[Trigger],
+        target: ScaleTarget,
+        state: ScalingState,
+        *,
+        settings: ControllerSettings,
+        samples: Callable[[float], Samples],
+    ) -> None:
+        self.spec = spec
+        self.state = state
+        self._triggers = tuple(triggers)
+        self._target = target
+        self._settings = settings
+        self._samples = samples
+
+    async def step(self, reader: Reader, now: float) -> Tick:
+        """Go the way of data once, at *now*, and tell what happened at each step."""
+        samples = self._samples(now)
+        readings = await self._read(reader, now)
+        observation = Observation(reader, readings, self._target.status())
+        result = evaluate(self.spec, observation, self.state, now, self._settings)
+        self.state = result.state
+        if result.decision.changes:
+            await self._target.scale(result.decision.replicas)
+        return self._tick(now, samples, observation, result)
+
+    async def reconcile(self, now: float) -> Decision:
+        """Follow a change of the spec or of its annotations, as KEDA's operator does."""
+        status = self._target.status()
+        self.state, decision = reconcile(self.spec, status, self.state, now, self._settings)
+        if decision.changes:
+            await self._target.scale(decision.replicas)
+        return decision
+
+    def annotate(self, annotations: dict[str, str | None]) -> None:
+        """Set annotations, or remove those whose value is None."""
+        merged = dict(self.spec.annotations)
+        for key, value in annotations.items():
+            if value is None:
+                merged.pop(key, None)
+            else:
+                merged[key] = value
+        self.spec = replace(self.spec, annotations=merged)
+
+    async def close(self) -> None:
+        """Give back what the triggers hold."""
+        for trigger in self._triggers:
+            await trigger.close()
+
+    async def _read(self, reader: Reader, now: float) -> tuple[TriggerReading, ...]:
+        """Ask the sources, all at once, as KEDA and the HPA do. At zero the HPA asks nobody."""
+        if reader is Reader.HPA and self._target.status().spec_replicas == 0:
+            return ()
+        wanted = triggers_to_read(self.spec, self.state, reader)
+        return tuple(await asyncio.gather(*(self._triggers[index].read(now) for index in wanted)))
+
+    def _tick(
+        self, now: float, samples: Samples, observation: Observation, result: Evaluation
+    ) -> Tick:
+        after: TargetStatus = self._target.status()
+        return Tick(
+            time=now,
+            reader=observation.reader,
+            namespace=self.spec.namespace,
+            name=self.spec.name,
+            target=self.spec.target,
+            samples=samples,
+            readings=observation.readings,
+            values=result.values,
+            recommendations=result.recommendations,
+            decision=result.decision,
+            status=after,
+            next=explain_next(self.spec, self.state, result.values, after, now, self._settings),
+        )
