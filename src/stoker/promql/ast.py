@@ -1,0 +1,108 @@
+"""The nodes of a query. Frozen, compared by value, times in whole milliseconds.
+
+They are made by :mod:`stoker.promql.parsing` from the grammar's own tree, which copies a node at
+every look; these are made once a query and evaluated often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stoker.metrics.sample import Matcher
+
+ValueType = Literal["scalar", "vector", "matrix", "string"]
+At = int | Literal["start", "end"] | None  # None: the time of evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number literal, or a duration as seconds."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string literal."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """An instant vector selector. The metric name is a matcher like the others."""
+
+    matchers: tuple[Matcher, ...]
+    offset_ms: int = 0
+    at: At = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A selector with a range: ``x[5m]``."""
+
+    selector: Selector
+    range_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery:
+    """``expr[range:step]``; no step means the default evaluation interval."""
+
+    expr: Node
+    range_ms: int
+    step_ms: int | None
+    offset_ms: int = 0
+    at: At = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function and its arguments."""
+
+    function: str
+    args: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """An aggregation; neither ``by`` nor ``without`` is ``by ()``."""
+
+    op: str
+    expr: Node
+    param: Node | None
+    without: bool
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How two vectors are matched. ``on`` False is ``ignoring``."""
+
+    card: Literal["one-to-one", "many-to-one", "one-to-many", "many-to-many"]
+    on: bool
+    labels: tuple[str, ...]
+    include: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """An operator between two expressions."""
+
+    op: str
+    lhs: Node
+    rhs: Node
+    bool_: bool
+    matching: Matching
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """Unary minus; unary plus leaves no trace."""
+
+    expr: Node
+
+
+Node = Number | Text | Selector | Range | Subquery | Call | Aggregate | Binary | Negation
+RangeNode = Range | Subquery

@@ -1,0 +1,142 @@
+"""An instant vector at many moments at once: a row a series, a column a step.
+
+An instant query has one column. A cell that has no value is told by the mask ``present``, since
+NaN is a value like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stoker.errors import QueryError
+from stoker.metrics.sample import Labels
+from stoker.metrics.series import SeriesSet, Times, Values
+from stoker.promql.ast import Node, Selector
+
+Mask = NDArray[np.bool_]
+
+SAME_LABELSET = "vector cannot contain metrics with the same labelset"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows of values with their labels. All three have the same number of rows."""
+
+    labels: SeriesSet
+    values: Values  # (series, steps)
+    present: Mask  # (series, steps)
+
+    def with_values(self, values: Values) -> Columns:
+        """Other values for the same cells."""
+        return Columns(self.labels, values, self.present)
+
+    def without_name(self) -> Columns:
+        """The same without metric names. Raises QueryError if two series become one."""
+        return merged(Columns(self.labels.without_name(), self.values, self.present))
+
+    def rows(self, indices: NDArray[np.intp] | list[int]) -> Columns:
+        """Some of the rows, in this order."""
+        labels = self.labels.labels
+        chosen = SeriesSet(tuple(labels[i] for i in indices))
+        return Columns(chosen, self.values[indices], self.present[indices])
+
+
+def anywhere(present: Mask) -> Mask:
+    """At which steps any of the rows has a value."""
+    there: Mask = np.any(present, axis=0)
+    return there
+
+
+def empty(steps: int) -> Columns:
+    """No series at all."""
+    return Columns(SeriesSet(()), np.empty((0, steps)), np.empty((0, steps), np.bool_))
+
+
+def single(labels: Labels, values: Values, present: Mask) -> Columns:
+    """One series."""
+    return Columns(SeriesSet((labels,)), values[None, :], present[None, :])
+
+
+def merged(columns: Columns, message: str = SAME_LABELSET) -> Columns:
+    """Rows with the same labels made one. Raises QueryError if both have a value at one step."""
+    if not columns.labels.has_duplicates():
+        return columns
+    rows: dict[Labels, int] = {}
+    values: list[Values] = []
+    present: list[Mask] = []
+    for i, labels in enumerate(columns.labels.labels):
+        at = rows.get(labels)
+        if at is None:
+            rows[labels] = len(values)
+            values.append(columns.values[i])
+            present.append(columns.present[i])
+            continue
+        if np.any(present[at] & columns.present[i]):
+            raise QueryError(message)
+        values[at] = np.where(present[at], values[at], columns.values[i])
+        present[at] = present[at] | columns.present[i]
+    return Columns(SeriesSet(tuple(rows)), np.array(values), np.array(present))
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The samples of one series that a range function may look at; no staleness markers."""
+
+    labels: Labels
+    times_ms: Times
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A range vector at many moments: at step *i* the samples in ``(ends[i] - range, ends[i]]``."""
+
+    tracks: tuple[Track, ...]
+    ends_ms: Times
+    range_ms: int
+
+
+class Context(Protocol):
+    """What functions and operators may ask of the evaluation they are part of."""
+
+    @property
+    def steps_ms(self) -> Times:
+        """The moments of evaluation."""
+        ...
+
+    @property
+    def bounds_ms(self) -> tuple[int, int, int]:
+        """First moment, last moment and step of the whole query."""
+        ...
+
+    def vector(self, node: Node) -> Columns:
+        """Evaluate to an instant vector."""
+        ...
+
+    def scalar(self, node: Node) -> Values:
+        """Evaluate to a number a step."""
+        ...
+
+    def text(self, node: Node) -> str:
+        """A string literal."""
+        ...
+
+    def windows(self, node: Node) -> Windows:
+        """Evaluate to a range vector."""
+        ...
+
+    def sample_times(self, node: Selector) -> Columns:
+        """The times, in seconds, of the samples that a selector finds."""
+        ...
+
+    def info(self, message: str) -> None:
+        """Tell the user something that may be a mistake."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Tell the user that the answer is not to be trusted."""
+        ...

@@ -1,0 +1,397 @@
+"""Evaluate a query against a storage: at one moment, or at many.
+
+The rules are those of Prometheus 3 for float samples: left-open windows ``(t - range, t]``, a
+look-back of five minutes that staleness markers end, names dropped by what changes the meaning of a
+value. Times are seconds for callers and whole milliseconds inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from stoker.clock import stopwatch
+from stoker.errors import QueryError
+from stoker.metrics.sample import EMPTY, STALE_BITS
+from stoker.metrics.series import Series as StoredSeries
+from stoker.metrics.series import Times, Values, to_ms
+from stoker.metrics.storage import LOOKBACK, Selection, Storage
+from stoker.promql.aggregations import aggregate
+from stoker.promql.ast import (
+    Aggregate,
+    At,
+    Binary,
+    Call,
+    Negation,
+    Node,
+    Number,
+    Range,
+    Selector,
+    Subquery,
+    Text,
+    ValueType,
+)
+from stoker.promql.binary import scalar_binary, vector_binary
+from stoker.promql.columns import Columns, Track, Windows
+from stoker.promql.functions import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS
+from stoker.promql.parsing import parse
+from stoker.promql.value import Matrix, Sample, Scalar, Series, String, Value, Vector
+
+DEFAULT_SUBQUERY_STEP: Final = 60.0
+
+
+class QueryLimitError(QueryError):
+    """The query asks for more than it may: too many samples, or too long."""
+
+
+class QueryTimeoutError(QueryLimitError):
+    """The query took longer than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one query may cost."""
+
+    max_samples: int = 20_000_000
+    timeout: float | None = None  # seconds; None: no limit
+
+
+NO_LIMITS: Final = Limits()
+
+
+def instant(
+    query: str | Node,
+    storage: Storage,
+    at: float,
+    *,
+    lookback: float = LOOKBACK,
+    limits: Limits = NO_LIMITS,
+) -> Value:
+    """The value of *query* at the moment *at*. Raises QueryError."""
+    node = parse(query) if isinstance(query, str) else query
+    steps = np.array([to_ms(at)], np.int64)
+    evaluation = _Evaluation(storage, steps, 0, to_ms(lookback), limits)
+    with np.errstate(all="ignore"):
+        return _named(query, evaluation.instant, node)
+
+
+def range_(
+    query: str | Node,
+    storage: Storage,
+    start: float,
+    end: float,
+    step: float,
+    *,
+    lookback: float = LOOKBACK,
+    limits: Limits = NO_LIMITS,
+) -> Matrix:
+    """The value of *query* at ``start, start + step, ...`` up to *end*. Raises QueryError."""
+    node = parse(query) if isinstance(query, str) else query
+    step_ms = to_ms(step)
+    if step_ms <= 0:
+        raise QueryError("zero or negative query resolution step widths are not accepted")
+    if end < start:
+        raise QueryError("end timestamp must not be before start time")
+    steps = np.arange(to_ms(start), to_ms(end) + 1, step_ms, dtype=np.int64)
+    evaluation = _Evaluation(storage, steps, step_ms, to_ms(lookback), limits)
+    with np.errstate(all="ignore"):
+        value = _named(query, evaluation.matrix, node)
+    assert isinstance(value, Matrix)  # noqa: S101 - for the type checker
+    return value
+
+
+def _named(query: str | Node, evaluate: object, node: Node) -> Value:
+    """Runs an evaluation; an error of it names the query."""
+    assert callable(evaluate)  # noqa: S101
+    try:
+        value: Value = evaluate(node)
+    except QueryError as error:
+        if isinstance(query, str) and not error.query:
+            error.query = query
+        raise
+    return value
+
+
+def value_type(node: Node) -> ValueType:  # noqa: PLR0911 - one case a kind of node
+    """What kind of value a node yields."""
+    match node:
+        case Number():
+            return "scalar"
+        case Text():
+            return "string"
+        case Range() | Subquery():
+            return "matrix"
+        case Call():
+            return "scalar" if node.function in SCALAR_FUNCTIONS else "vector"
+        case Negation():
+            return value_type(node.expr)
+        case Binary():
+            kinds = {value_type(node.lhs), value_type(node.rhs)}
+            return "scalar" if kinds == {"scalar"} else "vector"
+        case _:
+            return "vector"
+
+
+class _Evaluation:
+    """One query at its moments. Meets :class:`stoker.promql.columns.Context`."""
+
+    def __init__(
+        self, storage: Storage, steps: Times, step_ms: int, lookback_ms: int, limits: Limits
+    ) -> None:
+        self.storage = storage
+        self.steps_ms = steps
+        self.bounds_ms = (int(steps[0]), int(steps[-1]), step_ms)
+        self.annotations: dict[str, None] = {}
+        self._lookback_ms = lookback_ms
+        self._limits = limits
+        self._samples = 0
+        self._deadline = None if limits.timeout is None else stopwatch() + limits.timeout
+
+    def _inner(self, steps: Times) -> _Evaluation:
+        """The evaluation of a subquery, which counts on the same account."""
+        inner = _Evaluation(self.storage, steps, self.bounds_ms[2], self._lookback_ms, self._limits)
+        inner.bounds_ms = self.bounds_ms
+        inner.annotations = self.annotations
+        inner._samples, inner._deadline = self._samples, self._deadline
+        return inner
+
+    # -- answers ---------------------------------------------------------------------------------
+
+    def instant(self, node: Node) -> Value:
+        """The answer at the only moment."""
+        t = float(self.steps_ms[0]) / 1000
+        match value_type(node):
+            case "scalar":
+                return Scalar(t, float(self.scalar(node)[0]), self._notes())
+            case "string":
+                return String(t, self.text(node), self._notes())
+            case "matrix":
+                return self._tracks(node)
+            case "vector":
+                columns = self.vector(node)
+                cells = zip(
+                    columns.labels.labels,
+                    columns.values[:, 0].tolist(),
+                    columns.present[:, 0].tolist(),
+                    strict=True,
+                )
+                samples = tuple(Sample(labels, t, v) for labels, v, there in cells if there)
+                return Vector(samples, self._notes())
+
+    def matrix(self, node: Node) -> Matrix:
+        """The answer at all moments."""
+        times = self.steps_ms / 1000
+        match value_type(node):
+            case "scalar":
+                values = self.scalar(node)
+                points = tuple(zip(times.tolist(), values.tolist(), strict=True))
+                return Matrix((Series(EMPTY, points),), self._notes())
+            case "vector":
+                columns = self.vector(node)
+            case kind:
+                raise QueryError(
+                    f'invalid expression type "{_KINDS[kind]}" for range query, '
+                    "must be Scalar or instant Vector"
+                )
+        series = []
+        for labels, values, present in zip(
+            columns.labels.labels, columns.values, columns.present, strict=True
+        ):
+            if present.any():
+                pairs = zip(times[present].tolist(), values[present].tolist(), strict=True)
+                series.append(Series(labels, tuple(pairs)))
+        series.sort(key=lambda one: one.labels.pairs)
+        return Matrix(tuple(series), self._notes())
+
+    def _tracks(self, node: Node) -> Matrix:
+        windows = self.windows(node)
+        end = int(windows.ends_ms[0])
+        series = []
+        for track in windows.tracks:
+            low, high = np.searchsorted(track.times_ms, [end - windows.range_ms, end], "right")
+            if low < high:
+                times = (track.times_ms[low:high] / 1000).tolist()
+                values = track.values[low:high].tolist()
+                series.append(Series(track.labels, tuple(zip(times, values, strict=True))))
+        return Matrix(tuple(series), self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        return tuple(self.annotations)
+
+    # -- what functions and operators ask --------------------------------------------------------
+
+    def info(self, message: str) -> None:
+        """Tell the user something that may be a mistake."""
+        self.annotations[f"PromQL info: {message}"] = None
+
+    def warn(self, message: str) -> None:
+        """Tell the user that the answer is not to be trusted."""
+        self.annotations[f"PromQL warning: {message}"] = None
+
+    def scalar(self, node: Node) -> Values:
+        """Evaluate to a number a step."""
+        match node:
+            case Number():
+                return np.full(len(self.steps_ms), node.value)
+            case Negation():
+                return -self.scalar(node.expr)
+            case Binary():
+                return scalar_binary(node, self.scalar(node.lhs), self.scalar(node.rhs))
+            case Call(function, args) if function in SCALAR_FUNCTIONS:
+                return SCALAR_FUNCTIONS[function](self, args)
+            case _:
+                raise QueryError(f"expected a scalar, got {_KINDS[value_type(node)]}")
+
+    def text(self, node: Node) -> str:
+        """A string literal."""
+        if not isinstance(node, Text):
+            raise QueryError(f"expected a string, got {_KINDS[value_type(node)]}")
+        return node.value
+
+    def vector(self, node: Node) -> Columns:
+        """Evaluate to an instant vector."""
+        match node:
+            case Selector():
+                return self._selected(node)[0]
+            case Call(function, args):
+                if function not in VECTOR_FUNCTIONS:
+                    raise QueryError(f"function `{function}` is not supported")
+                return VECTOR_FUNCTIONS[function](self, args)
+            case Aggregate():
+                return aggregate(self, node)
+            case Binary():
+                return self._binary(node)
+            case Negation():
+                inner = self.vector(node.expr)
+                return inner.with_values(-inner.values).without_name()
+            case _:
+                raise QueryError(f"expected an instant vector, got {_KINDS[value_type(node)]}")
+
+    def sample_times(self, node: Selector) -> Columns:
+        """The times, in seconds, of the samples that a selector finds."""
+        columns, times = self._selected(node)
+        return columns.with_values(times / 1000)
+
+    def windows(self, node: Node) -> Windows:
+        """Evaluate to a range vector."""
+        match node:
+            case Range(selector, range_ms):
+                ends = self._moments(selector.at, selector.offset_ms)
+                return self._stored(selector, ends, range_ms)
+            case Subquery():
+                return self._subquery(node)
+            case _:
+                raise QueryError(f"expected a range vector, got {_KINDS[value_type(node)]}")
+
+    # -- the tree's leaves -----------------------------------------------------------------------
+
+    def _binary(self, node: Binary) -> Columns:
+        left = right = None
+        if value_type(node.lhs) == "scalar":
+            left = self.scalar(node.lhs)
+        if value_type(node.rhs) == "scalar":
+            right = self.scalar(node.rhs)
+        lhs = self.vector(node.lhs) if left is None else left
+        rhs = self.vector(node.rhs) if right is None else right
+        return vector_binary(node, lhs, rhs)
+
+    def _moments(self, at: At, offset_ms: int) -> Times:
+        """Where a selector looks at each step."""
+        if at is None:
+            return self.steps_ms - offset_ms if offset_ms else self.steps_ms
+        fixed = {"start": self.bounds_ms[0], "end": self.bounds_ms[1]}
+        moment = fixed[at] if isinstance(at, str) else at
+        return np.full(len(self.steps_ms), moment - offset_ms, np.int64)
+
+    def _spend(self, samples: int) -> None:
+        self._samples += samples
+        if self._samples > self._limits.max_samples:
+            raise QueryLimitError(
+                "query processing would load too many samples into memory in query execution"
+            )
+        if self._deadline is not None and stopwatch() > self._deadline:
+            raise QueryTimeoutError("query timed out in expression evaluation")
+
+    def _selected(self, node: Selector) -> tuple[Columns, Values]:
+        """Values and times in ms of the samples that a selector finds."""
+        selection = self.storage.find(node.matchers)
+        moments = self._moments(node.at, node.offset_ms)
+        self._spend(len(selection.series) * len(moments))
+        if len(moments) == 1:
+            times, values = self._newest(selection, int(moments[0]))
+            times, values = times[:, None], values[:, None]
+        else:
+            shape = (len(selection.series), len(moments))
+            times, values = np.empty(shape, np.int64), np.empty(shape)
+            for i, series in enumerate(selection.series):
+                times[i], values[i] = _at_or_before(series, moments)
+        present = (times > moments - self._lookback_ms) & (values.view(np.int64) != STALE_BITS)
+        return Columns(selection.labels, values, present), times.astype(np.float64)
+
+    def _newest(self, selection: Selection, moment: int) -> tuple[Times, Values]:
+        """The last sample of each series at one moment; nearly always the newest there is."""
+        times, values = self.storage.latest(selection)
+        for i in np.flatnonzero(times > moment):
+            found_times, found_values = _at_or_before(
+                selection.series[i], np.array([moment], np.int64)
+            )
+            times[i], values[i] = found_times[0], found_values[0]
+        return times, values
+
+    def _stored(self, selector: Selector, ends: Times, range_ms: int) -> Windows:
+        low, high = int(ends.min()) - range_ms, int(ends.max())
+        tracks = []
+        for series in self.storage.find(selector.matchers).series:
+            times, values = series.times_ms, series.values
+            first, last = times.searchsorted([low, high], "right").tolist()
+            if first == last:
+                continue
+            times, values = times[first:last], values[first:last]
+            if series.has_stale:
+                fresh = values.view(np.int64) != STALE_BITS
+                times, values = times[fresh], values[fresh]
+            tracks.append(Track(series.labels, times, values))
+            self._spend(len(times))
+        return Windows(tuple(tracks), ends, range_ms)
+
+    def _subquery(self, node: Subquery) -> Windows:
+        ends = self._moments(node.at, node.offset_ms)
+        step = node.step_ms or to_ms(DEFAULT_SUBQUERY_STEP)
+        low, high = int(ends.min()) - node.range_ms, int(ends.max())
+        # Absolute multiples of the step, so that neighbouring evaluations see the same samples.
+        inner_steps = np.arange((low // step + 1) * step, high + 1, step, dtype=np.int64)
+        if not len(inner_steps):
+            return Windows((), ends, node.range_ms)
+        self._spend(len(inner_steps))
+        inner = self._inner(inner_steps)
+        if value_type(node.expr) == "scalar":
+            tracks: list[Track] = [Track(EMPTY, inner_steps, inner.scalar(node.expr))]
+        else:
+            columns = inner.vector(node.expr)
+            rows = zip(columns.labels.labels, columns.values, columns.present, strict=True)
+            tracks = [
+                Track(labels, inner_steps[present], values[present])
+                for labels, values, present in rows
+                if present.any()
+            ]
+        self._samples = inner._samples  # noqa: SLF001 - of this class
+        return Windows(tuple(tracks), ends, node.range_ms)
+
+
+_KINDS: Final[dict[str, str]] = {
+    "scalar": "scalar",
+    "vector": "instant vector",
+    "matrix": "range vector",
+    "string": "string",
+}
+_NOTHING: Final = np.iinfo(np.int64).min
+
+
+def _at_or_before(series: StoredSeries, moments: Times) -> tuple[Times, Values]:
+    """The last sample at or before each moment; a time before all others where there is none."""
+    at = series.times_ms.searchsorted(moments, "right") - 1
+    found = at >= 0
+    times = np.where(found, series.times_ms[at], _NOTHING)
+    return times, series.values[at]

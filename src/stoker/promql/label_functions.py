@@ -1,0 +1,96 @@
+"""Functions that change labels or sort by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from stoker.errors import QueryError
+from stoker.metrics.sample import Labels, compile_regex, quote
+from stoker.metrics.series import SeriesSet
+from stoker.promql.ast import Node
+from stoker.promql.columns import Columns, Context, merged
+
+_REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
+_DIGITS = re.compile(r"(\d+)")
+
+
+def label_replace(context: Context, args: tuple[Node, ...]) -> Columns:
+    """``label_replace(v, dst, replacement, src, regex)``: the regex must match the whole value."""
+    columns = context.vector(args[0])
+    target, replacement, source, regex = (context.text(arg) for arg in args[1:5])
+    pattern = compile_regex(regex)
+    _require_name(target, "destination")
+
+    def replaced(labels: Labels) -> Labels:
+        found = pattern.fullmatch(labels.get(source))
+        if found is None:
+            return labels
+        return labels.with_label(target, _expand(replacement, found))
+
+    return _relabelled(columns, replaced)
+
+
+def label_join(context: Context, args: tuple[Node, ...]) -> Columns:
+    """``label_join(v, dst, separator, src...)``."""
+    columns = context.vector(args[0])
+    target, separator, *sources = (context.text(arg) for arg in args[1:])
+    _require_name(target, "destination")
+    for source in sources:
+        _require_name(source, "source")
+    return _relabelled(
+        columns,
+        lambda labels: labels.with_label(target, separator.join(labels.get(s) for s in sources)),
+    )
+
+
+def _require_name(name: str, what: str) -> None:
+    if not name:
+        raise QueryError(f"invalid {what} label name {quote(name)}")
+
+
+def _relabelled(columns: Columns, change: Callable[[Labels], Labels]) -> Columns:
+    labels = SeriesSet(tuple(change(one) for one in columns.labels.labels))
+    return merged(Columns(labels, columns.values, columns.present))
+
+
+def _expand(template: str, found: re.Match[str]) -> str:
+    """Go's regexp templates: ``$1``, ``${1}``, ``$name``, ``$$``; an unknown group is empty."""
+
+    def group(reference: re.Match[str]) -> str:
+        if reference[1]:
+            return "$"
+        name = reference[2] or reference[3]
+        if name.isdigit():
+            number = int(name)
+            return (found[number] or "") if number <= found.re.groups else ""
+        return (found[name] or "") if name in found.re.groupindex else ""
+
+    return _REFERENCE.sub(group, template)
+
+
+def sort_by_label(*, descending: bool) -> Callable[[Context, tuple[Node, ...]], Columns]:
+    """``sort_by_label(v, label...)``: natural order (``b2`` before ``b10``), then all labels."""
+
+    def call(context: Context, args: tuple[Node, ...]) -> Columns:
+        columns = context.vector(args[0])
+        names = [context.text(arg) for arg in args[1:]]
+        labels = columns.labels.labels
+
+        def key(row: int) -> tuple[object, ...]:
+            return (*(_natural(labels[row].get(name)) for name in names), labels[row].pairs)
+
+        rows = sorted(range(len(labels)), key=key, reverse=descending)
+        return columns.rows(np.array(rows, np.intp))
+
+    return call
+
+
+def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+    return tuple(
+        (0, int(part), part) if part.isdigit() else (1, 0, part)
+        for part in _DIGITS.split(text)
+        if part
+    )

@@ -1,0 +1,198 @@
+"""Query text to nodes, through the grammar of promql-parser.
+
+The grammar accepts a few extensions that are not PromQL; they are refused here by name. Depth and
+length are checked before, because a parser that runs out of stack cannot say so.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final, Literal
+
+import promql_parser as grammar
+
+from stoker.errors import QueryError
+from stoker.metrics.sample import METRIC_NAME, Matcher, MatchOp, compile_regex
+from stoker.promql.ast import (
+    Aggregate,
+    At,
+    Binary,
+    Call,
+    Matching,
+    Negation,
+    Node,
+    Number,
+    Range,
+    Selector,
+    Subquery,
+    Text,
+)
+
+MAX_LENGTH: Final = 64 * 1024
+MAX_DEPTH: Final = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_SKIPPED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|#[^\n]*', re.DOTALL)
+_OPERATOR = re.compile(r"[-+*/%^]|[=!]=|[<>]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_MAX_OPERATORS: Final = 200  # evaluation takes up to three frames of the stack for each
+_MATCH_OPS: Final = {
+    "MatchOp.Equal": MatchOp.EQUAL,
+    "MatchOp.NotEqual": MatchOp.NOT_EQUAL,
+    "MatchOp.Re": MatchOp.REGEX,
+    "MatchOp.NotRe": MatchOp.NOT_REGEX,
+}
+_CARDS: Final[dict[str, Literal["one-to-one", "many-to-one", "one-to-many", "many-to-many"]]] = {
+    "VectorMatchCardinality.OneToOne": "one-to-one",
+    "VectorMatchCardinality.ManyToOne": "many-to-one",
+    "VectorMatchCardinality.OneToMany": "one-to-many",
+    "VectorMatchCardinality.ManyToMany": "many-to-many",
+}
+_DEFAULT_MATCHING = Matching("one-to-one", on=False, labels=(), include=())
+
+
+@lru_cache(maxsize=512)
+def parse(query: str) -> Node:
+    """The tree of a query. Raises QueryError."""
+    tree = _tree(query)
+    try:
+        return _node(tree)
+    except QueryError as error:
+        raise QueryError(error.message, query=query, hint=error.hint) from None
+
+
+def format_query(query: str) -> str:
+    """The query in its usual layout. Raises QueryError if it is not one."""
+    tree = _tree(query)
+    parse(query)
+    return str(tree.prettify())
+
+
+def _tree(query: str) -> grammar.Expr:
+    _check_size(query)
+    try:
+        return grammar.parse(query)
+    except ValueError as error:
+        raise QueryError(f"parse error: {error}", query=query, hint=_hint(query)) from None
+
+
+def _hint(query: str) -> str | None:
+    if not query.strip():
+        return "the query is empty"
+    if re.search(r"\bholt_winters\b", query):
+        return "Prometheus 3 calls it `double_exponential_smoothing`"
+    if re.search(r"\b(?:anchored|smoothed)\b", query):
+        return "`anchored` and `smoothed` are experimental in Prometheus and not supported here"
+    if re.search(r"\b(?:rate|irate|increase|delta|deriv)\s*\([^\[\]]*\)", query):
+        return "this function needs a range, for example `rate(x[5m])`"
+    return None
+
+
+def _check_size(query: str) -> None:
+    if len(query) > MAX_LENGTH:
+        raise QueryError(f"query of {len(query)} characters, at most {MAX_LENGTH} are read")
+    text = _SKIPPED.sub('""', query)
+    depth = deepest = 0
+    for character in text:
+        if character in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in ")]}":
+            depth -= 1
+    if deepest > MAX_DEPTH:
+        raise QueryError(f"query nested {deepest} deep, at most {MAX_DEPTH} are read")
+    operators = len(_OPERATOR.findall(text))
+    if operators > _MAX_OPERATORS:
+        raise QueryError(f"query with {operators} operators, at most {_MAX_OPERATORS} are read")
+
+
+def _node(tree: object) -> Node:  # noqa: C901, PLR0911 - one case a kind of node
+    match tree:
+        case grammar.ParenExpr():
+            return _node(tree.expr)
+        case grammar.NumberLiteral():
+            return Number(tree.val)
+        case grammar.StringLiteral():
+            return Text(tree.val)
+        case grammar.VectorSelector():
+            return _selector(tree)
+        case grammar.MatrixSelector():
+            return Range(_selector(tree.vector_selector), _ms(tree.range))
+        case grammar.SubqueryExpr():
+            return _subquery(tree)
+        case grammar.UnaryExpr():
+            return Negation(_node(tree.expr))
+        case grammar.BinaryExpr():
+            return _binary(tree)
+        case grammar.AggregateExpr():
+            return _aggregate(tree)
+        case grammar.Call():
+            return Call(tree.func.name, tuple(_node(arg) for arg in tree.args))
+        case _:
+            raise QueryError(f"{type(tree).__name__} is not supported")
+
+
+def _selector(tree: grammar.VectorSelector) -> Selector:
+    if tree.matchers.or_matchers:
+        raise QueryError("`or` between matchers is not PromQL", hint="use the `or` operator")
+    matchers = [
+        Matcher(one.name, _MATCH_OPS[str(one.op)], one.value) for one in tree.matchers.matchers
+    ]
+    if tree.name:
+        matchers.append(Matcher(METRIC_NAME, MatchOp.EQUAL, tree.name))
+    for matcher in matchers:
+        if matcher.op in {MatchOp.REGEX, MatchOp.NOT_REGEX}:
+            compile_regex(matcher.value)
+    return Selector(tuple(matchers), _ms(tree.offset), _at(tree.at))
+
+
+def _subquery(tree: grammar.SubqueryExpr) -> Subquery:
+    step = None if tree.step is None else _ms(tree.step)
+    if step is not None and step <= 0:
+        raise QueryError("the step of a subquery must be longer than 0")
+    return Subquery(_node(tree.expr), _ms(tree.range), step, _ms(tree.offset), _at(tree.at))
+
+
+def _aggregate(tree: grammar.AggregateExpr) -> Aggregate:
+    without = False
+    labels: tuple[str, ...] = ()
+    if tree.modifier is not None:
+        without = tree.modifier.type == grammar.AggModifierType.Without
+        labels = tuple(tree.modifier.labels)
+    param = None if tree.param is None else _node(tree.param)
+    return Aggregate(str(tree.op), _node(tree.expr), param, without, labels)
+
+
+def _binary(tree: grammar.BinaryExpr) -> Binary:
+    op, modifier = str(tree.op).strip(), tree.modifier
+    matching, bool_ = _DEFAULT_MATCHING, False
+    if modifier is not None:
+        fill = modifier.fill_values
+        if fill.lhs is not None or fill.rhs is not None:
+            raise QueryError("`fill` is experimental in Prometheus and not supported here")
+        bool_ = modifier.return_bool
+        labels = modifier.matching.labels if modifier.matching is not None else []
+        on = (
+            modifier.matching is not None
+            and modifier.matching.type == grammar.LabelModifierType.Include
+        )
+        include = tuple(modifier.group_labels or ())
+        matching = Matching(_CARDS[str(modifier.card)], on, tuple(labels), include)
+    return Binary(op, _node(tree.lhs), _node(tree.rhs), bool_, matching)
+
+
+def _at(modifier: grammar.AtModifier | None) -> At:
+    if modifier is None:
+        return None
+    if modifier.type == grammar.AtModifierType.Start:
+        return "start"
+    if modifier.type == grammar.AtModifierType.End:
+        return "end"
+    if modifier.at is None:
+        raise QueryError("`@` needs a time")
+    return round((modifier.at - _EPOCH) / _MILLISECOND)
+
+
+def _ms(duration: timedelta | None) -> int:
+    return 0 if duration is None else round(duration / _MILLISECOND)

@@ -1,0 +1,81 @@
+"""Arithmetic on plain lists and arrays that several operators share."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from stoker.metrics.sample import format_value
+from stoker.metrics.series import Values
+
+
+def exact_sum(values: list[float]) -> float:
+    """The sum without rounding on the way; infinities and NaN as in plain addition."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # beyond the largest number, or +Inf with -Inf
+        return sum(values)
+
+
+def exact_mean(values: list[float]) -> float:
+    """The mean, also where the sum would be too large for a number."""
+    count = len(values)
+    try:
+        return math.fsum(values) / count
+    except OverflowError:
+        return math.fsum(value / count for value in values)
+    except ValueError:  # +Inf and -Inf
+        return math.nan
+
+
+def quantile(phi: float, values: Values) -> float:
+    """Linear interpolation between the closest ranks; NaN counts as the smallest value."""
+    if not len(values) or math.isnan(phi):
+        return math.nan
+    if phi < 0:
+        return -math.inf
+    if phi > 1:
+        return math.inf
+    nans = int(np.count_nonzero(np.isnan(values)))
+    ordered = np.roll(np.sort(values), nans) if nans else np.sort(values)
+    rank = phi * (len(values) - 1)
+    lower = math.floor(rank)
+    upper = min(lower + 1, len(values) - 1)
+    weight = rank - lower
+    return float(ordered[lower]) * (1 - weight) + float(ordered[upper]) * weight
+
+
+def stdvar(values: list[float]) -> float:
+    """Population variance."""
+    mean = exact_mean(values)
+    return exact_sum([(value - mean) ** 2 for value in values]) / len(values)
+
+
+def linear_regression(
+    seconds: list[float], values: list[float], intercept_at: float
+) -> tuple[float, float]:
+    """Slope per second and the value at *intercept_at* of the least-squares line."""
+    count = len(values)
+    if all(value == values[0] for value in values):
+        return (math.nan, math.nan) if math.isinf(values[0]) else (0.0, values[0])
+    x = [t - intercept_at for t in seconds]
+    sum_x, sum_y = exact_sum(x), exact_sum(values)
+    covariance = exact_sum([a * b for a, b in zip(x, values, strict=True)]) - sum_x * sum_y / count
+    variance = exact_sum([a * a for a in x]) - sum_x * sum_x / count
+    slope = covariance / variance if variance else math.nan
+    return slope, sum_y / count - slope * sum_x / count
+
+
+def shortest_decimal(value: float) -> str:
+    """A number as a label value: shortest digits, never an exponent."""
+    text = format_value(value)
+    if "e" not in text:
+        return text
+    mantissa, exponent = text.split("e")
+    digits = mantissa.lstrip("-").replace(".", "")
+    power = int(exponent)
+    sign = "-" if value < 0 else ""
+    if power < 0:
+        return f"{sign}0.{'0' * (-power - 1)}{digits}"
+    return sign + digits.ljust(power + 1, "0")
