@@ -80,6 +80,7 @@ def _deployment_status(view: DeploymentView) -> JsonObject:
                 "type": "Available",
             },
             {
+                "message": _progress(view, settled=settled),
                 "reason": "NewReplicaSetAvailable" if settled else "ReplicaSetUpdated",
                 "status": "True",
                 "type": "Progressing",
@@ -91,6 +92,17 @@ def _deployment_status(view: DeploymentView) -> JsonObject:
         "updatedReplicas": len(staying),
     }
     return {key: value for key, value in status.items() if value != 0}
+
+
+def _progress(view: DeploymentView, *, settled: bool) -> str:
+    """The controller's sentence; the ReplicaSet's name is the pods' without their suffix."""
+    names = {_replica_set(pod.name) for pod in view.pods} or {view.workload.name}
+    done = "has successfully progressed." if settled else "is progressing."
+    return f'ReplicaSet "{max(names)}" {done}'
+
+
+def _replica_set(pod_name: str) -> str:
+    return pod_name.rpartition("-")[0]
 
 
 def _container(workload: Workload) -> JsonObject:
@@ -159,7 +171,7 @@ def pod(found: Pod, workload: Workload | None = None) -> JsonObject:
 
 
 def _pod_metadata(found: Pod, grace: float | None) -> JsonObject:
-    replica_set = found.name.rpartition("-")[0]
+    replica_set = _replica_set(found.name)
     annotations = {
         "stoker/gpus": ",".join(str(gpu) for gpu in found.gpu_ids),
         "stoker/log-file": found.log_file,

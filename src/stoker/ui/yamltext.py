@@ -1,0 +1,34 @@
+"""YAML in the hand of kubectl: keys sorted, no anchors, double quotes where a string needs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_STRING = "tag:yaml.org,2002:str"
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML quotes with ' where Go's YAML quotes with " strings that would be something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - objects are trees
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        plain = self.resolve(yaml.ScalarNode, text, (True, False))
+        if "\n" in text:
+            style = "|"
+        elif plain != _STRING:
+            style = '"'
+        else:
+            style = None
+        return self.represent_scalar(_STRING, text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def to_yaml(document: Any) -> str:
+    """*document* as text; more than one is up to the caller, with ``---`` between."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=80)
