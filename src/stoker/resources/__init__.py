@@ -1,1 +1,11 @@
-"""What the user writes: YAML to frozen models, and from there to a ScalingSpec and a Workload."""
+"""What the user writes: YAML to frozen models, and from there to a ScalingSpec and a Workload.
+
+``loading`` finds and splits files, ``composing`` keeps lines and columns, ``scaledobject`` and
+``kubernetes`` read cluster objects, ``helmvalues`` and ``chart`` turn production-stack values into
+such objects first, and ``bundle`` joins them.
+"""
+
+from stoker.resources.bundle import Application, Bundle, Skipped, load, render
+from stoker.resources.workload import Probe, Workload
+
+__all__ = ["Application", "Bundle", "Probe", "Skipped", "Workload", "load", "render"]

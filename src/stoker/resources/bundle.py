@@ -1,0 +1,310 @@
+"""Everything that the user's files say, read together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TextIO
+
+from stoker.errors import InputError, InputErrors, Place
+from stoker.resources import chart, helmvalues
+from stoker.resources.chartcontainer import EngineRelease
+from stoker.resources.document import Document, Manifest, Origin
+from stoker.resources.environment import Sources, source_values
+from stoker.resources.kubernetes import read_deployment
+from stoker.resources.loading import load_documents
+from stoker.resources.scaledobject import read_scaled_object
+from stoker.resources.validation import did_you_mean, validate
+from stoker.resources.workload import Workload
+from stoker.scaling.spec import ScalingSpec
+
+_READ = ("Deployment", "ScaledObject", "Secret", "ConfigMap")
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A model server and, where something scales it, how."""
+
+    workload: Workload
+    scaling: ScalingSpec | None  # None: a fixed number of replicas
+    origin: Place
+    deployment: Manifest
+    scaled_object: Manifest | None
+    from_chart: bool = False  # rendered from Helm values
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A document, or a part of one, that has no part in serving or scaling here."""
+
+    what: str
+    reason: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What was read. ``documents`` are the raw ones, with places."""
+
+    applications: tuple[Application, ...]
+    skipped: tuple[Skipped, ...]
+    documents: tuple[Document, ...]
+
+
+def load(
+    paths: Sequence[str],
+    *,
+    release: str = "vllm",
+    namespace: str = "default",
+    stdin: TextIO | None = None,
+) -> Bundle:
+    """Read files, directories and ``-``.
+
+    Args:
+        paths: see :func:`stoker.resources.loading.load_documents`.
+        release: the Helm release that values belong to.
+        namespace: of objects that name none.
+        stdin: what ``-`` reads.
+
+    Raises:
+        InputErrors: everything that is wrong in all documents, in the order of places.
+    """
+    documents, errors = load_documents(paths, stdin)
+    reader = _Reader(release, namespace)
+    reader.errors.extend(errors)
+    for document in documents:
+        reader.read(document)
+    reader.finish()
+    if not reader.errors and not reader.applications:
+        reader.errors.append(_nothing(paths, reader.skipped))
+    if reader.errors:
+        raise InputErrors(sorted(reader.errors, key=_order))
+    return Bundle(tuple(reader.applications), tuple(reader.skipped), documents)
+
+
+def render(bundle: Bundle) -> list[dict[str, Any]]:
+    """The Kubernetes objects of the applications, fields in the order of the chart."""
+    manifests: list[dict[str, Any]] = []
+    for application in bundle.applications:
+        manifests.append(dict(application.deployment.content))
+        if application.scaled_object is not None:
+            manifests.append(dict(application.scaled_object.content))
+    return manifests
+
+
+def _order(error: InputError) -> tuple[str, int, int, str]:
+    place = error.place or Place("")
+    return place.file, place.line or 0, place.column or 0, error.message
+
+
+def _nothing(paths: Sequence[str], skipped: Iterable[Skipped]) -> InputError:
+    found = ", ".join(sorted({item.what for item in skipped}))
+    return InputError(
+        "no model server in these files" + (f", only {found}" if found else ""),
+        hint="expected production-stack values with a modelSpec, or a Deployment that runs vLLM",
+        place=Place(paths[0]) if len(paths) == 1 else None,
+    )
+
+
+class _Reader:
+    """Collects what the documents say; objects refer to each other, so they are joined last."""
+
+    def __init__(self, release: str, namespace: str) -> None:
+        self.errors: list[InputError] = []
+        self.applications: list[Application] = []
+        self.skipped: list[Skipped] = []
+        self._release = release
+        self._namespace = namespace
+        self._sources: dict[tuple[str, str], dict[str, str]] = {}
+        self._deployments: list[Manifest] = []
+        self._scaled_objects: list[Manifest] = []
+        self._models: dict[str, Place] = {}  # model names of all charts
+
+    def read(self, document: Document) -> None:
+        """One document. Lists of kind ``List`` are opened."""
+        content = document.value
+        if "kind" not in content and "apiVersion" not in content:
+            self._read_values(document)
+        elif content.get("kind") == "List" and isinstance(content.get("items"), list):
+            for index, item in enumerate(content["items"]):
+                if isinstance(item, dict):
+                    self._sort(Manifest(item, _inside(document, index)))
+        else:
+            self._sort(Manifest(content, Origin(document)))
+
+    def _sort(self, manifest: Manifest) -> None:
+        kind = manifest.kind
+        if kind == "Deployment":
+            self._deployments.append(manifest)
+        elif kind == "ScaledObject":
+            self._scaled_objects.append(manifest)
+        elif kind in {"Secret", "ConfigMap"}:
+            self._sources[kind, manifest.name] = source_values(manifest.content)
+        elif not kind:
+            self._error("`kind` is required", manifest.place())
+        elif kind.lower() in {known.lower() for known in _READ}:
+            hint = did_you_mean(kind, _READ)
+            self._error(f"unknown kind `{kind}`", manifest.place("kind"), hint)
+        else:
+            what = f"{kind} {manifest.name}".strip()
+            self.skipped.append(Skipped(what, f"kind {kind} is not read", manifest.place()))
+
+    def _error(self, message: str, place: Place, hint: str | None = None) -> None:
+        self.errors.append(InputError(message, hint=hint, place=place))
+
+    # -- Helm values ---------------------------------------------------------------------------
+
+    def _read_values(self, document: Document) -> None:
+        if not helmvalues.looks_like_values(document.value):
+            known = ("kind", "apiVersion", "servingEngineSpec", "routerSpec")
+            hints = (did_you_mean(key, known) for key in document.value)
+            self._error(
+                "neither a Kubernetes object (no `kind`) nor production-stack values "
+                "(no `servingEngineSpec`)",
+                document.place(),
+                next((hint for hint in hints if hint), None),
+            )
+            return
+        written = helmvalues.with_defaults(document.value, helmvalues.DEFAULTS)
+        values, errors = validate(helmvalues.Values, written, Origin(document))
+        self.errors.extend(errors)
+        if values is None:
+            return
+        engine = values.serving_engine_spec
+        engine_written = written.get("servingEngineSpec") or {}
+        for index, raw in enumerate(engine_written.get("modelSpec") or []):
+            release = EngineRelease(
+                self._release, self._namespace, engine, index, raw, engine_written
+            )
+            self._read_model(release, document)
+
+    def _read_model(self, release: EngineRelease, document: Document) -> None:
+        model, path = release.model, (*chart.MODELS, release.index)
+        place = document.place((*path, "name"))
+        if model.name in self._models:
+            message = f"two models have the name `{model.name}`"
+            first = self._models[model.name]
+            self._error(message, place, f"the other is at {first}: names are those of Deployments")
+            return
+        self._models[model.name] = place
+        reason = _not_rendered(release)
+        if reason:
+            self.skipped.append(Skipped(f"model {model.name}", reason, place))
+            return
+        missing = [] if release.written.get("resources") else ["requestCPU", "requestMemory"]
+        missing = [key for key in missing if release.written.get(key) is None]
+        for key in missing:
+            name = Origin(document).name((*path, key))
+            hint = "the chart refuses a model without it; a number of CPUs or a size such as 64Gi"
+            self._error(f"`{name}` is required", document.place(path), hint)
+        if missing:
+            return
+        deployment = chart.render_deployment(release, document)
+        scaled_object = chart.render_scaled_object(release, document)
+        self._join(deployment, scaled_object, chart.chart_sources(release), from_chart=True)
+
+    # -- joining -------------------------------------------------------------------------------
+
+    def _join(
+        self,
+        deployment: Manifest,
+        scaled_object: Manifest | None,
+        sources: Sources,
+        *,
+        from_chart: bool = False,
+    ) -> None:
+        """Read a Deployment and what scales it, and keep them or what is wrong with them."""
+        workload, errors = read_deployment(deployment, self._namespace, sources)
+        scaling: ScalingSpec | None = None
+        if scaled_object is not None:
+            scaling, more = read_scaled_object(scaled_object, self._namespace)
+            places = {error.place for error in errors}
+            errors += tuple(error for error in more if error.place not in places)
+        self.errors.extend(errors)
+        if errors:
+            return
+        if workload is None:
+            what = f"Deployment {deployment.name}"
+            self.skipped.append(Skipped(what, "no container runs vLLM", deployment.place()))
+            return
+        if workload.replicas is None and scaled_object is None:
+            workload = replace(workload, replicas=1)  # the API server's default
+        origin = deployment.place()
+        self.applications.append(
+            Application(workload, scaling, origin, deployment, scaled_object, from_chart)
+        )
+
+    def finish(self) -> None:
+        """Join Deployments with their ScaledObjects, and check what only shows together."""
+        targets: dict[str, Manifest] = {}
+        for scaled_object in self._scaled_objects:
+            target = _target_name(scaled_object)
+            if target in targets:
+                other = targets[target]
+                message = f"two ScaledObjects scale `{target}`, the other is `{other.name}`"
+                place = scaled_object.place("spec", "scaleTargetRef", "name")
+                self._error(message, place, f"see {other.place()}: KEDA's webhook refuses this")
+                continue
+            targets[target] = scaled_object
+        names: dict[str, Manifest] = {}
+        for deployment in self._deployments:
+            if deployment.name in names:
+                message = f"two Deployments have the name `{deployment.name}`"
+                place = deployment.place("metadata", "name")
+                self._error(message, place, f"the other is at {names[deployment.name].place()}")
+                continue
+            names[deployment.name] = deployment
+            scaled_object_of = targets.pop(deployment.name, None)
+            self._join(deployment, scaled_object_of, self._sources)
+        for scaled_object in targets.values():
+            self._attach(scaled_object)
+
+    def _attach(self, scaled_object: Manifest) -> None:
+        """A ScaledObject whose Deployment is not a document: the chart may have rendered it."""
+        scaling, errors = read_scaled_object(scaled_object, self._namespace)
+        self.errors.extend(errors)
+        if scaling is None:
+            return
+        place = scaled_object.place("spec", "scaleTargetRef", "name")
+        for index, application in enumerate(self.applications):
+            if application.workload.name != scaling.target.name:
+                continue
+            if application.scaled_object is not None:
+                other = application.scaled_object.place()
+                message = f"`{scaling.target.name}` is scaled by another ScaledObject already"
+                self._error(message, place, f"see {other}: KEDA's webhook refuses this")
+                return
+            self.applications[index] = replace(
+                application, scaling=scaling, scaled_object=scaled_object
+            )
+            return
+        there = sorted(application.workload.name for application in self.applications)
+        there += sorted(item.what for item in self.skipped if item.what.startswith("Deployment "))
+        hint = did_you_mean(scaling.target.name, there)
+        if hint is None:
+            hint = f"there is {', '.join(there)}" if there else "there is no Deployment at all"
+        self._error(f"the scale target `{scaling.target}` is not in these files", place, hint)
+
+
+def _target_name(manifest: Manifest) -> str:
+    spec = manifest.content.get("spec")
+    target = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
+    return str(target.get("name", "")) if isinstance(target, dict) else ""
+
+
+def _inside(document: Document, index: int) -> Origin:
+    return Origin(document, lambda path: ("items", index, *path))
+
+
+def _not_rendered(release: EngineRelease) -> str | None:
+    """Why the chart makes no Deployment of a model, None if it does."""
+    model = release.model
+    if not release.engine.enable_engine:
+        return "servingEngineSpec.enableEngine is false"
+    if not model.enabled:
+        orphan = model.keda is not None and model.keda.enabled
+        more = "; the chart still makes its ScaledObject, which then has no target"
+        return "enabled is false" + (more if orphan else "")
+    if model.ray_spec is not None and model.ray_spec.enabled:
+        return "raySpec is enabled: a Ray cluster is not run here"
+    return None
