@@ -1,1 +1,1 @@
-"""Step 1, the sample: text in, series kept in memory."""
+"""Step 1, the sample: what replicas expose, kept in memory with its time."""

@@ -201,7 +201,7 @@ def quantile_over_time(window: Window, phi: float) -> float | None:
 
 def smoothed(window: Window, smoothing: float, trend: float) -> float | None:
     """Holt's double exponential smoothing: level and trend."""
-    values = window.values.tolist()
+    values: list[float] = window.values.tolist()
     if len(values) < 2:
         return None
     level, slope = values[0], values[1] - values[0]
