@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stoker.recommenders.hpa import recommend
 from stoker.scaling.cadence import triggers_to_read
@@ -104,16 +104,6 @@ class Controller:
         if decision.changes:
             await self._target.scale(decision.replicas)
         return decision
-
-    def annotate(self, annotations: dict[str, str | None]) -> None:
-        """Set annotations, or remove those whose value is None."""
-        merged = dict(self.spec.annotations)
-        for key, value in annotations.items():
-            if value is None:
-                merged.pop(key, None)
-            else:
-                merged[key] = value
-        self.spec = replace(self.spec, annotations=merged)
 
     async def close(self) -> None:
         """Give back what the triggers hold."""

@@ -1,4 +1,4 @@
-"""What the flags of `stoker up` and `stoker demo` say."""
+"""What the flags of `stoker up` say."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from stoker.scaling.settings import ControllerSettings
 class Options:
     """One run. Durations are in seconds; a port of 0 is a free one."""
 
-    files: tuple[str, ...]
     state_dir: Path
-    engine: str = "auto"
-    gpus: int | None = None  # None: those that NVML sees, or SIMULATED_GPUS for simulated engines
     host: str = "127.0.0.1"
     gateway_port: int = 8000
     prometheus_port: int = 9090
@@ -29,8 +26,3 @@ class Options:
     activate_on_request: bool = True
     prometheus_url: str | None = None  # None: *.svc addresses are answered by the embedded storage
     settings: ControllerSettings = field(default_factory=ControllerSettings)
-    profile: str | None = None  # of the simulated engine; None: its default
-    startup: float | None = None  # seconds of the simulated engine's cold start; None: its default
-
-
-SIMULATED_GPUS = 8  # a machine that pretends pretends to be a usual GPU server

@@ -20,7 +20,7 @@ class Remembered:
     """What is kept of one ScaledObject: the core's memory, and annotations set while it ran."""
 
     state: ScalingState
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class ScalingStore:
@@ -52,6 +52,10 @@ class ScalingStore:
                 "stabilization history and cooldowns start anew"
             )
             return {}
+
+    def forget(self) -> None:
+        """After a clean stop nothing is left to be remembered, as after `helm uninstall`."""
+        self._path.unlink(missing_ok=True)
 
     def save(self, remembered: Mapping[str, Remembered]) -> None:
         """Replace the file in one piece. A full disk is told once, and once when it is over."""

@@ -1,0 +1,19 @@
+"""Where the examples are: in the checkout, or in the installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stoker.errors import MachineError
+
+
+def example(name: str) -> Path:
+    """The file ``examples/NAME``."""
+    package = Path(__file__).parents[1]
+    for root in (package.parents[1] / "examples", package / "examples"):
+        if (root / name).is_file():
+            return root / name
+    raise MachineError(
+        f"the example {name} is missing",
+        hint="install Stoker again, or run it from a checkout",
+    )

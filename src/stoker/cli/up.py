@@ -1,0 +1,67 @@
+"""`stoker up`: run the stack until Ctrl-C."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stoker.cli.params import DURATION
+
+
+@click.command(short_help="Run the files of the field on this machine, until Ctrl-C.")
+@click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "simulated", "vllm"]),
+    default="auto",
+    show_default=True,
+    help="What a replica is: real `vllm serve`, or a server that has only its timing.",
+)
+@click.option("--gpus", type=click.IntRange(0, 1024), help="GPUs of this machine, or to pretend.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--gateway-port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--prometheus-port", type=click.IntRange(0, 65535), default=9090, show_default=True)
+@click.option("-n", "--namespace", default="default", show_default=True)
+@click.option("--release", default="vllm", show_default=True, help="Helm release name.")
+@click.option("--state-dir", type=click.Path(path_type=Path), help="Where a run keeps its state.")
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.option("--scrape-interval", type=DURATION, default="5s", show_default=True)
+@click.option("--sync-period", type=DURATION, default="15s", show_default=True, help="Of the HPA.")
+@click.option("--polling-interval", type=DURATION, help="Of KEDA, in place of what files say.")
+@click.option(
+    "--downscale-stabilization",
+    type=DURATION,
+    default="5m",
+    show_default=True,
+    help="The HPA controller's window for files that set none.",
+)
+@click.option("--tolerance", type=float, default=0.1, show_default=True, help="Of the HPA.")
+@click.option("--kubernetes-version", default="1.36", show_default=True)
+@click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
+@click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)
+@click.option("--orphan-timeout", type=DURATION, default="1m", show_default=True)
+@click.option(
+    "--activate-on-request/--no-activate-on-request",
+    default=True,
+    show_default=True,
+    help="Wake a model at zero when a request waits, not at KEDA's next poll.",
+)
+@click.option("--prometheus", "prometheus_url", help="Ask this server in place of every other.")
+@click.option("--profile", help="Simulated engine: model and GPU, such as llama-3.1-8b-a100.")
+@click.option("--startup", type=DURATION, help="Simulated engine: length of its cold start.")
+@click.option("--max-num-seqs", type=click.IntRange(1), help="Simulated engine: batch limit.")
+def up(**flags: Any) -> None:
+    """Run model servers, gateway, metrics and autoscaler from FILE... until Ctrl-C.
+
+    FILE is a values.yaml of the vLLM production-stack, or Kubernetes documents (ScaledObject,
+    Deployment), or a directory of them, or - for standard input.
+
+    The first Ctrl-C finishes requests and stops replicas gracefully, the second one forces.
+    """
+    from stoker.cli.running import run_up  # noqa: PLC0415 - keeps `--help` fast
+
+    run_up(flags)

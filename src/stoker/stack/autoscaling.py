@@ -1,0 +1,91 @@
+"""A ScaledObject at work: its controller, its loops, its last ticks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from stoker.clock import Clock
+from stoker.controller import Controller
+from stoker.metrics.storage import Storage
+from stoker.resources.workload import Workload
+from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.state import ScalingState
+from stoker.stack.embedded import samples_of
+from stoker.stack.loops import Loops
+from stoker.stack.options import Options
+from stoker.stack.store import Remembered
+from stoker.targets.base import ScaleTarget
+from stoker.tick import Tick
+
+_TICKS = 240  # an hour of syncs
+
+
+@dataclass(slots=True, eq=False)
+class Autoscaling:
+    """A ScaledObject at work."""
+
+    controller: Controller
+    loops: Loops
+    annotations: dict[str, str | None]  # set while it ran; None takes away what the file sets
+    ticks: deque[Tick] = field(default_factory=lambda: deque(maxlen=_TICKS))
+
+    @property
+    def name(self) -> str:
+        """Of the ScaledObject."""
+        return self.controller.spec.name
+
+    def remembered(self) -> Remembered:
+        """What a restart needs."""
+        return Remembered(self.controller.state, self.annotations)
+
+    def annotate(self, annotations: Mapping[str, str | None]) -> None:
+        """Set annotations, or take away those whose value is None."""
+        self.annotations.update(annotations)
+        self.controller.spec = annotated(self.controller.spec, annotations)
+
+
+def annotated(spec: ScalingSpec, annotations: Mapping[str, str | None]) -> ScalingSpec:
+    """*spec* with *annotations* set, or without those whose value is None."""
+    merged = {**spec.annotations, **annotations}
+    return replace(spec, annotations={k: v for k, v in merged.items() if v is not None})
+
+
+def autoscaling_of(
+    spec: ScalingSpec,
+    workload: Workload,
+    target: ScaleTarget,
+    remembered: Remembered | None,
+    *,
+    storage: Storage,
+    clock: Clock,
+    options: Options,
+    on_tick: Callable[[Tick], None],
+    on_error: Callable[[str, Exception], None],
+) -> Autoscaling:
+    """Put the parts of a ScaledObject together; *remembered* is what an earlier run left."""
+    state = remembered.state if remembered else ScalingState.new(clock.now())
+    controller = Controller(
+        with_options(spec, options, remembered),
+        triggers_of(spec, storage, options),
+        target,
+        state,
+        settings=options.settings,
+        samples=lambda now: samples_of(storage, workload, now),
+    )
+    loops = Loops(
+        controller,
+        clock,
+        options.settings,
+        on_tick=on_tick,
+        on_error=lambda error: on_error(spec.name, error),
+    )
+    return Autoscaling(controller, loops, dict(remembered.annotations) if remembered else {})
+
+
+def with_options(spec: ScalingSpec, options: Options, remembered: Remembered | None) -> ScalingSpec:
+    """*spec* with what flags override, and with annotations that were set while it ran."""
+    if options.polling_interval is not None:
+        spec = replace(spec, polling_interval=options.polling_interval)
+    return spec if remembered is None else annotated(spec, remembered.annotations)

@@ -1,0 +1,113 @@
+"""What the control API shows of a run, and what it may change."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stoker.api import objects, workloads
+from stoker.api.changes import Changes
+from stoker.api.kinds import DEPLOYMENT, EVENT, HPA, POD, SCALED_OBJECT, Kind, ServerError
+from stoker.api.views import Overview
+from stoker.errors import NotFoundError
+from stoker.stack.overview import event_lines, model_overview
+from stoker.stack.views import deployment_view, hpa_view, scaled_object_view
+from stoker.tick import Tick
+
+if TYPE_CHECKING:  # the stack makes this object
+    from stoker.stack.applications import RunningApplication
+    from stoker.stack.stack import Stack
+
+JsonObject = dict[str, Any]
+
+
+class RunBackend:
+    """A run as the control API sees it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    @property
+    def changes(self) -> Changes:
+        """Notified whenever an object may look different."""
+        return self._stack.changes
+
+    def objects(self, kind: Kind) -> list[JsonObject]:
+        """All objects of *kind* in Kubernetes form."""
+        applications = self._stack.applications
+        scaled = [a.autoscaling for a in applications if a.autoscaling]
+        if kind is SCALED_OBJECT:
+            return [objects.scaled_object(scaled_object_view(one)) for one in scaled]
+        if kind is HPA:
+            views = [hpa_view(one) for one in scaled]
+            return [objects.horizontal_pod_autoscaler(view) for view in views if view]
+        if kind is DEPLOYMENT:
+            return [workloads.deployment(deployment_view(a)) for a in applications]
+        if kind is POD:
+            return [
+                workloads.pod(pod, a.workload) for a in applications for pod in a.deployment.pods()
+            ]
+        if kind is EVENT:
+            return [workloads.event(event) for event in self._stack.events]
+        return []
+
+    def ticks(self, name: str) -> list[Tick]:
+        """The last ticks of a ScaledObject, the newest last."""
+        scaled = self._stack.find(name)
+        if scaled is None:
+            raise SCALED_OBJECT.not_found(name)
+        return list(scaled.ticks)
+
+    def overview(self) -> Overview:
+        """The state of the whole run."""
+        stack = self._stack
+        now = stack.clock.now()
+        models = [model_overview(a, stack.storage, stack.gateway, now) for a in stack.applications]
+        return Overview(
+            time=now,
+            started_at=stack.started_at,
+            namespace=stack.options.namespace,
+            engine=stack.engine.name,
+            gateway_url=stack.gateway.url,
+            prometheus_url=stack.prometheus_url,
+            gpus_used=sum(model["gpus"] for model in models),
+            gpus_total=stack.gpus,
+            models=models,
+            events=event_lines(list(stack.events)),
+        )
+
+    def logs(
+        self, pod: str, *, follow: bool, tail: int | None, previous: bool
+    ) -> AsyncIterator[bytes]:
+        """The output of a replica."""
+        for application in self._stack.applications:
+            if any(one.name == pod for one in application.deployment.pods()):
+                return self._stack.node.logs(pod, follow=follow, tail=tail, previous=previous)
+        raise POD.not_found(pod)
+
+    async def scale(self, kind: Kind, name: str, replicas: int) -> JsonObject:
+        """Set the replicas of a Deployment, as `kubectl scale` does; an HPA may set them back."""
+        if kind is not DEPLOYMENT:
+            raise ServerError(
+                f"{kind.resource} cannot be scaled", hint=f"stoker scale deployment/{name} ..."
+            )
+        application = self._deployment(name)
+        await application.deployment.scale(replicas)
+        self.changes.notify()
+        return workloads.deployment(deployment_view(application))
+
+    async def annotate(
+        self, kind: Kind, name: str, annotations: Mapping[str, str | None]
+    ) -> JsonObject:
+        """Set annotations of a ScaledObject, or remove those that are None."""
+        scaled = self._stack.find(name) if kind is SCALED_OBJECT else None
+        if scaled is None:
+            raise kind.not_found(name)
+        await self._stack.annotate(scaled, dict(annotations))
+        return objects.scaled_object(scaled_object_view(scaled))
+
+    def _deployment(self, name: str) -> RunningApplication:
+        for application in self._stack.applications:
+            if application.workload.name == name:
+                return application
+        raise NotFoundError(f"no Deployment {name}")

@@ -1,0 +1,103 @@
+"""The numbers of the live view: the engines' as scraped, the users' as the gateway saw them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from stoker.api.views import EventLine, ModelOverview
+from stoker.events import Event
+from stoker.gateway import Gateway
+from stoker.metrics.storage import Storage
+from stoker.promql import instant
+from stoker.promql.value import Vector
+from stoker.scaling.observation import TriggerReading
+from stoker.stack.applications import RunningApplication
+from stoker.stack.scraping import engine_service
+
+_EVENTS = 12
+
+
+def engine_value(storage: Storage, query: str, now: float) -> float | None:
+    """The one number that *query* gives, None when it gives none."""
+    answer = instant(query, storage, now)
+    if not isinstance(answer, Vector) or len(answer.samples) != 1:
+        return None
+    value = answer.samples[0].v
+    return value if math.isfinite(value) else None
+
+
+def model_overview(
+    application: RunningApplication,
+    storage: Storage,
+    gateway: Gateway,
+    now: float,
+) -> ModelOverview:
+    """One model of the live view."""
+    pods = application.deployment.pods()
+    staying = [pod for pod in pods if not pod.terminating]
+    selector = f'{{job="{engine_service(application.workload)}"}}'
+    stats = gateway.stats(application.workload.model)
+    scaled = application.autoscaling
+    spec = scaled.controller.spec if scaled else None
+    tick = scaled.ticks[-1] if scaled and scaled.ticks else None
+
+    def engines(query: str) -> float | None:
+        return engine_value(storage, query.replace("{}", selector), now)
+
+    return ModelOverview(
+        model=application.workload.model,
+        deployment=application.workload.name,
+        scaled_object=spec.name if spec else None,
+        wanted=application.deployment.status().spec_replicas,
+        ready=sum(pod.ready for pod in staying),
+        starting=sum(pod.phase == "Running" and not pod.ready for pod in staying),
+        pending=sum(pod.phase == "Pending" for pod in staying),
+        terminating=len(pods) - len(staying),
+        min_replicas=spec.min_replicas if spec else None,
+        max_replicas=spec.max_replicas if spec else None,
+        waiting=engines("sum(vllm:num_requests_waiting{})"),
+        running=engines("sum(vllm:num_requests_running{})"),
+        kv_cache=engines("avg(vllm:kv_cache_usage_perc{})"),
+        tokens_per_second=stats.tokens_per_second,
+        ttft_p50=stats.ttft_p50,
+        ttft_p95=stats.ttft_p95,
+        held=stats.held,
+        gpus=sum(len(pod.gpu_ids) for pod in pods),
+        paused=bool(scaled and _is_paused(scaled.controller.spec.annotations)),
+        decision=_decision(tick.decision.replicas, tick.decision.was, tick.decision.reason)
+        if tick
+        else "",
+        decision_message=tick.decision.message if tick else "",
+        decision_time=tick.time if tick else None,
+        warning=_warning(tick.readings) if tick else "",
+    )
+
+
+def event_lines(events: list[Event]) -> list[EventLine]:
+    """The newest events, the newest last."""
+    return [
+        EventLine(
+            time=event.last_seen,
+            type=event.type,
+            reason=event.reason,
+            object=str(event.about),
+            message=event.message,
+        )
+        for event in events[-_EVENTS:]
+    ]
+
+
+def _is_paused(annotations: Mapping[str, str]) -> bool:
+    return "autoscaling.keda.sh/paused-replicas" in annotations or (
+        annotations.get("autoscaling.keda.sh/paused", "false").lower() not in ("0", "f", "false")
+    )
+
+
+def _decision(replicas: int, was: int, reason: str) -> str:
+    change = f"{replicas}, was {was}" if replicas != was else f"{replicas}"
+    return f"{change}: {reason}"
+
+
+def _warning(readings: tuple[TriggerReading, ...]) -> str:
+    return next((f"{r.metric_name}: {r.error}" for r in readings if r.error), "")

@@ -1,0 +1,286 @@
+"""Everything of one run: built, started, followed and stopped.
+
+What a run consists of, in the order in which it starts: the state directory with its lock, the
+gateway and the Prometheus API with their ports, the Deployments with the replicas of an earlier
+run, the loops that look, and the control API. What can be refused is refused before the first
+replica starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from stoker.api.changes import Changes
+from stoker.api.control import serve_control
+from stoker.api.discovery import Discovery, remove_discovery, write_discovery
+from stoker.api.prometheus import serve_prometheus
+from stoker.clock import Clock
+from stoker.events import EventLog, ObjectRef
+from stoker.gateway import Backend, Gateway
+from stoker.metrics.scrape import Scraper
+from stoker.metrics.storage import Storage
+from stoker.resources import Application, Bundle
+from stoker.scaling.decision import Decision
+from stoker.scaling.spec import ScalingSpec
+from stoker.stack.applications import RunningApplication
+from stoker.stack.autoscaling import Autoscaling, autoscaling_of
+from stoker.stack.backend import RunBackend
+from stoker.stack.options import Options
+from stoker.stack.scraping import router_labels, scrape_targets
+from stoker.stack.store import Remembered, ScalingStore
+from stoker.targets.base import Engine
+from stoker.targets.processes import Deployment, Node
+from stoker.tick import Tick
+
+_SOURCE = "stoker"
+
+
+class Stack:
+    """One run. :meth:`start` it, wait for :meth:`failed`, and :meth:`stop` it."""
+
+    def __init__(
+        self, bundle: Bundle, engine: Engine, gpus: int, options: Options, clock: Clock
+    ) -> None:
+        self.options = options
+        self.clock = clock
+        self.engine = engine
+        self.gpus = gpus
+        self.started_at = clock.now()
+        self.changes = Changes()
+        self.events = EventLog()
+        self.storage = Storage()
+        self.scraper = Scraper(self.storage, clock)
+        self.gateway = Gateway(
+            clock,
+            host=options.host,
+            port=options.gateway_port,
+            hold_timeout=options.hold_timeout,
+        )
+        self.node = Node(
+            options.state_dir,
+            gpus,
+            clock,
+            self.events,
+            engine,
+            self.gateway,
+            namespace=options.namespace,
+            drain_timeout=options.drain_timeout,
+            orphan_timeout=options.orphan_timeout,
+        )
+        self.applications: list[RunningApplication] = []
+        self.on_tick: list[Callable[[Tick], None]] = []
+        self._bundle = bundle
+        self._store = ScalingStore(options.state_dir, on_trouble=self._trouble)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._servers = AsyncExitStack()
+        self.prometheus_url = ""
+
+    # -- start and stop --------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start everything. Raises a StokerError, with nothing left running, if that cannot be."""
+        await self.node.start()
+        try:
+            await self._serve()
+            remembered = self._store.load()
+            for application in self._bundle.applications:
+                await self._run(application, remembered)
+            self.node.end_unclaimed()
+            self.scraper.set_targets(self._scrape_targets())
+            await self.scraper.start()
+            self._background(self._scrape_gateway())
+            await self._publish()
+        except BaseException:
+            await self.stop(force=True)
+            raise
+
+    async def stop(self, *, force: bool = False) -> None:
+        """End requests, then replicas, then everything else. *force* does not wait for any."""
+        remove_discovery(self.options.state_dir)
+        await self._end_tasks()
+        grace = 0.0 if force else self.options.drain_timeout
+        await self.gateway.stop(grace)
+        await self.node.stop(force=force)
+        self._store.forget()
+        for application in self.applications:
+            if application.autoscaling:
+                await application.autoscaling.controller.close()
+        await self.scraper.stop()
+        await self._servers.aclose()
+
+    async def failed(self) -> None:
+        """Wait for what must not happen: a part of the run that ends with an error."""
+        await self._broken
+
+    # -- the parts -------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        """Take the ports."""
+        self.gateway.set_models(
+            {a.workload.model: a.workload.aliases for a in self._bundle.applications}
+        )
+        await self.gateway.start()
+        self.gateway.on_held = self._request_held
+        prometheus = await serve_prometheus(
+            self.storage,
+            self.clock,
+            self.scraper,
+            host=self.options.host,
+            port=self.options.prometheus_port,
+        )
+        self._servers.push_async_callback(prometheus.close)
+        self.prometheus_url = prometheus.url
+
+    async def _run(self, application: Application, remembered: dict[str, Remembered]) -> None:
+        """Start one Deployment and, if it has a ScaledObject, the loops that look after it."""
+        workload, now = application.workload, self.clock.now()
+        deployment = Deployment(self.node, workload)
+        running = RunningApplication(workload, deployment, now)
+        self.applications.append(running)
+        deployment.on_change(lambda: self._replicas_changed(running))
+        await deployment.start()
+        if application.scaling is None:
+            return
+        running.autoscaling = scaled = autoscaling_of(
+            application.scaling,
+            workload,
+            deployment,
+            remembered.get(application.scaling.name),
+            storage=self.storage,
+            clock=self.clock,
+            options=self.options,
+            on_tick=self._ticked,
+            on_error=self._look_failed,
+        )
+        self._record(scaled.controller.spec, await scaled.controller.reconcile(now))
+        self._background(scaled.loops.run())
+
+    async def _publish(self) -> None:
+        """Let `stoker get` and the others find this run."""
+        token = secrets.token_urlsafe(24)
+        control = await serve_control(RunBackend(self), token)
+        self._servers.push_async_callback(control.close)
+        write_discovery(
+            self.options.state_dir,
+            Discovery(control.url, token, os.getpid(), self.options.namespace),
+        )
+
+    async def _scrape_gateway(self) -> None:
+        """The gateway's page, as the router would be scraped, without the detour."""
+        labels = router_labels(self.options, self.gateway.port)
+        while True:
+            self.scraper.ingest(self.gateway.page(), labels, self.clock.now())
+            await self.clock.sleep(self.options.scrape_interval)
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    def find(self, scaled_object: str) -> Autoscaling | None:
+        """The ScaledObject of that name."""
+        found = (a.autoscaling for a in self.applications if a.autoscaling)
+        return next((scaled for scaled in found if scaled.name == scaled_object), None)
+
+    async def annotate(self, scaled: Autoscaling, annotations: dict[str, str | None]) -> None:
+        """Set or remove annotations of a ScaledObject, with what follows from them."""
+        scaled.annotate(annotations)
+        decision = await scaled.controller.reconcile(self.clock.now())
+        self._record(scaled.controller.spec, decision)
+        self._save()
+        scaled.loops.wake()
+        self.changes.notify()
+
+    def _replicas_changed(self, changed: RunningApplication) -> None:
+        """A pod came, went, became ready or ceased to be: routing and scraping follow."""
+        model = changed.workload.model
+        ready = [
+            Backend(pod.name, pod.url)
+            for application in self.applications
+            if application.workload.model == model
+            for pod in application.deployment.pods()
+            if pod.ready and not pod.terminating and pod.url is not None
+        ]
+        self.gateway.set_backends(model, ready)
+        self.scraper.set_targets(self._scrape_targets())
+        self.changes.notify()
+
+    def _scrape_targets(self) -> list[Any]:
+        return scrape_targets(
+            ((a.workload, a.deployment.pods()) for a in self.applications), self.options
+        )
+
+    def _request_held(self, model: str) -> None:
+        """A request waits and no replica is ready: activate now rather than at the next poll."""
+        if not self.options.activate_on_request:
+            return
+        for application in self.applications:
+            scaled = application.autoscaling
+            at_zero = application.deployment.status().spec_replicas == 0
+            if application.workload.model == model and scaled and at_zero:
+                self._background(scaled.loops.push())
+
+    def _ticked(self, tick: Tick) -> None:
+        """A look is over: remember it, tell it."""
+        scaled = self.find(tick.name)
+        if scaled is None:
+            return
+        scaled.ticks.append(tick)
+        self._record(scaled.controller.spec, tick.decision)
+        self._save()
+        for tell in self.on_tick:
+            tell(tick)
+        self.changes.notify()
+
+    def _record(self, spec: ScalingSpec, decision: Decision) -> None:
+        for event in decision.events:
+            name = spec.name if event.about == "ScaledObject" else spec.hpa_name
+            about = ObjectRef(event.about, name, spec.namespace)
+            self.events.record(
+                event.type, event.reason, event.message, about, event.source, self.clock.now()
+            )
+        self.changes.notify()
+
+    def _save(self) -> None:
+        self._store.save(
+            {
+                a.autoscaling.name: a.autoscaling.remembered()
+                for a in self.applications
+                if a.autoscaling
+            }
+        )
+
+    def _trouble(self, sentence: str) -> None:
+        about = ObjectRef("Node", "localhost", self.options.namespace)
+        self.events.record("Warning", "StateDirectory", sentence, about, _SOURCE, self.clock.now())
+
+    def _look_failed(self, name: str, error: Exception) -> None:
+        about = ObjectRef("ScaledObject", name, self.options.namespace)
+        message = f"an unforeseen error, please report it: {type(error).__name__}: {error}"
+        self.events.record("Warning", "InternalError", message, about, _SOURCE, self.clock.now())
+
+    # -- tasks -----------------------------------------------------------------------------------
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or self._broken.done():
+            return
+        error = task.exception()
+        if error is not None:
+            self._broken.set_exception(error)
+
+    async def _end_tasks(self) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not self._broken.done():
+            self._broken.cancel()
