@@ -1,12 +1,23 @@
-"""Step 5 of the way of data: how many replicas there shall be."""
+"""Step 5 of the way of data: how many replicas there shall be.
+
+Three things make KEDA and the HPA act: a poll, a sync and a push; :func:`decide` is for them. A
+fourth is a change of the object itself; :func:`reconcile` is for that.
+"""
 
 from __future__ import annotations
 
-from stoker.scaling.decision import Decision, Recommendation
-from stoker.scaling.observation import Observation, TargetStatus, TriggerValue
+import hashlib
+from dataclasses import replace
+
+from stoker.errors import InputError
+from stoker.scaling import activation, horizontal
+from stoker.scaling.annotations import PAUSED_REPLICAS, is_paused, paused_replicas
+from stoker.scaling.decision import Condition, Decision, DecisionEvent, Recommendation
+from stoker.scaling.observation import Observation, Reader, TargetStatus, TriggerValue
+from stoker.scaling.reasons import SENTENCES, keda_condition, keda_event
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
-from stoker.scaling.state import ScalingState
+from stoker.scaling.state import HpaState, ScalingState, with_conditions
 
 
 def decide(
@@ -19,7 +30,27 @@ def decide(
     settings: ControllerSettings,
 ) -> tuple[ScalingState, Decision]:
     """What the reader of *observation* does about it. A PUSH needs no values."""
-    raise NotImplementedError
+    target = observation.target
+    if observation.reader is Reader.HPA:
+        if state.hpa is None:
+            message = "there is no HPA: the ScaledObject is paused"
+            return state, _unchanged(target, "ScaledObjectPaused", message)
+        hpa, decision = horizontal.sync(
+            spec, target, values, recommendations, state.hpa, now, settings
+        )
+        state = replace(state, hpa=hpa, last_values=values)
+        return _with_hpa_active(state), decision
+    if observation.reader is Reader.KEDA:
+        state = replace(state, last_poll=now)
+    if is_paused(spec):
+        ready = keda_condition("Ready", "True", "ScaledObjectReady")
+        state = replace(state, conditions=with_conditions(state.conditions, (ready,)))
+        return state, replace(_paused(spec, target), conditions=(ready,))
+    act = activation.push if observation.reader is Reader.PUSH else activation.poll
+    state, decision = act(spec, target, values, state, now)
+    return replace(state, conditions=with_conditions(state.conditions, decision.conditions)), (
+        decision
+    )
 
 
 def reconcile(
@@ -27,11 +58,104 @@ def reconcile(
     target: TargetStatus,
     state: ScalingState,
     now: float,
-    settings: ControllerSettings,
+    settings: ControllerSettings,  # noqa: ARG001 - the same arguments as decide
 ) -> tuple[ScalingState, Decision]:
     """What KEDA's operator does when an object is created, edited, paused or resumed.
 
     It makes or deletes the HPA, sets Ready and Paused, scales to ``paused-replicas``, and restarts
-    the polling loop after a change of the spec.
+    the polling loop after a change of the spec. Calling it again changes nothing.
+
+    Raises:
+        InputError: ``paused-replicas`` is not a number.
     """
-    raise NotImplementedError
+    if state.original_replicas is None:
+        state = replace(state, original_replicas=target.spec_replicas)
+    digest = _digest(spec)
+    if digest != state.spec_digest:
+        # a new generation: the loop starts again, with a poll
+        state = replace(state, spec_digest=digest, last_poll=None)
+    if is_paused(spec):
+        return _pause(spec, target, state)
+    return _resume(target, state, now)
+
+
+def _pause(
+    spec: ScalingSpec, target: TargetStatus, state: ScalingState
+) -> tuple[ScalingState, Decision]:
+    decision = _paused(spec, target)
+    conditions: tuple[Condition, ...] = ()
+    events: tuple[DecisionEvent, ...] = ()
+    if not _is_true(state.condition("Paused")):
+        conditions = (keda_condition("Paused", "True", "ScaledObjectPaused"),)
+        events = (keda_event("Normal", "ScaledObjectPaused", "ScaledObject is paused"),)
+    state = replace(
+        state,
+        hpa=None,  # and with it what its controller remembers
+        paused_replicas=paused_replicas(spec),
+        conditions=with_conditions(state.conditions, conditions),
+    )
+    return state, replace(decision, conditions=conditions, events=events)
+
+
+def _resume(target: TargetStatus, state: ScalingState, now: float) -> tuple[ScalingState, Decision]:
+    conditions: list[Condition] = []
+    events: list[DecisionEvent] = []
+    if _is_true(state.condition("Paused")):
+        conditions.append(keda_condition("Paused", "False", "ScaledObjectUnpaused"))
+        events.append(
+            keda_event("Normal", "ScaledObjectUnpaused", SENTENCES["ScaledObjectUnpaused"])
+        )
+        state = replace(state, last_poll=None, paused_replicas=None)
+    if state.hpa is None:
+        made = state.hpas_made + 1
+        state = replace(state, hpa=HpaState(now, generation=made), hpas_made=made)
+    if state.condition("Ready") is None:
+        conditions.append(keda_condition("Ready", "True", "ScaledObjectReady"))
+        events.append(
+            keda_event("Normal", "ScaledObjectReady", "ScaledObject is ready for scaling")
+        )
+    state = replace(state, conditions=with_conditions(state.conditions, tuple(conditions)))
+    message = SENTENCES["ScaledObjectReady"]
+    decision = _unchanged(target, "ScaledObjectReady", message)
+    return state, replace(decision, conditions=tuple(conditions), events=tuple(events))
+
+
+def _paused(spec: ScalingSpec, target: TargetStatus) -> Decision:
+    reason = "ScaledObjectPaused"
+    try:
+        wanted = paused_replicas(spec)
+    except InputError as error:
+        return _unchanged(target, reason, error.message)
+    if wanted is None:
+        return _unchanged(target, reason, SENTENCES[reason])
+    message = f"{SENTENCES[reason]} at {wanted} by `{PAUSED_REPLICAS}`"
+    return replace(_unchanged(target, reason, message), replicas=wanted)
+
+
+def _with_hpa_active(state: ScalingState) -> ScalingState:
+    """Mirror ScalingActive of the HPA as HPAActive on the ScaledObject, as KEDA 2.20.2 does."""
+    active = state.condition("ScalingActive", "HorizontalPodAutoscaler")
+    if active is None:
+        return state
+    if active.status == "True":
+        shown = keda_condition("HPAActive", "True", "HPAActive", "HPA is actively scaling")
+    elif active.reason == "ScalingDisabled":
+        shown = keda_condition("HPAActive", "True", active.reason, active.message)
+    else:
+        message = f"HPA is not actively scaling: {active.message}"
+        shown = keda_condition("HPAActive", "False", active.reason, message)
+    return replace(state, conditions=with_conditions(state.conditions, (shown,)))
+
+
+def _unchanged(target: TargetStatus, reason: str, message: str) -> Decision:
+    return Decision(target.spec_replicas, target.spec_replicas, reason, message)
+
+
+def _is_true(condition: Condition | None) -> bool:
+    return condition is not None and condition.status == "True"
+
+
+def _digest(spec: ScalingSpec) -> str:
+    """A fingerprint of what raises ``metadata.generation``: all but annotations and labels."""
+    text = repr(replace(spec, annotations={}, labels={}))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -19,6 +19,7 @@ class Recommendation:
     formula: str = ""  # as a person would write it down: `ceil(12 / 5)`
     error: str | None = None
     error_reason: str = "FailedGetExternalMetric"
+    error_context: str = ""  # what the HPA controller puts before the error in its own messages
     description: str = ""
     current_milli: int | None = None
 

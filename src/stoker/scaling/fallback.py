@@ -1,19 +1,192 @@
-"""From readings to values: KEDA's rounding, failure counts, fallback and formula."""
+"""From readings to values: KEDA's rounding, failure counts, fallback and formula.
+
+Both readers count failures of a metric in the same place, so that with polls every 30 s and syncs
+every 15 s there are three counts in 30 s. A value that a poll left for ``useCachedMetrics`` counts
+as a success, even when it is itself a fallback value.
+
+*Source*: ``pkg/fallback/fallback.go`` and ``pkg/scaling/scale_handler.go`` of KEDA 2.20.
+"""
 
 from __future__ import annotations
 
-from stoker.scaling.observation import Observation, TriggerValue
+from dataclasses import dataclass, replace
+
+from stoker.scaling import numbers
+from stoker.scaling.modifiers import compose, valid_fallback_target
+from stoker.scaling.observation import (
+    Observation,
+    Reader,
+    TargetStatus,
+    TriggerReading,
+    TriggerValue,
+)
+from stoker.scaling.reasons import keda_condition
 from stoker.scaling.settings import ControllerSettings
-from stoker.scaling.spec import ScalingSpec
-from stoker.scaling.state import ScalingState
+from stoker.scaling.spec import MetricType, ScalingSpec
+from stoker.scaling.state import CachedRead, ScalingState, with_conditions, with_health
+
+_NATIVE = frozenset({"cpu", "memory"})  # the HPA reads these itself
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One metric of one trigger after fallback."""
+
+    index: int
+    name: str  # of the trigger, "" when it has none
+    value: TriggerValue
 
 
 def settle(
     spec: ScalingSpec,
     observation: Observation,
     state: ScalingState,
-    now: float,
-    settings: ControllerSettings,
+    now: float,  # noqa: ARG001 - the same arguments as decide
+    settings: ControllerSettings,  # noqa: ARG001
 ) -> tuple[ScalingState, tuple[TriggerValue, ...]]:
-    """What the readings mean after fallback and formula; the state counts the failures."""
-    raise NotImplementedError
+    """What the readings mean after fallback and formula; the state counts the failures.
+
+    With a formula there is one value, ``composite-metric``. A push has none.
+    """
+    if observation.reader is Reader.PUSH:
+        return state, ()
+    reads: list[_Read] = []
+    seen = set()
+    failed = False
+    for reading in observation.readings:
+        seen.add(reading.index)
+        state, value = _with_fallback(spec, observation, state, reading)
+        failed = failed or reading.error is not None
+        reads.append(_Read(reading.index, reading.trigger_name, value))
+    for trigger in spec.triggers:
+        if trigger.index in seen or not trigger.use_cached_metrics:
+            continue
+        for cached in state.cached:
+            if cached.index == trigger.index:
+                state = _counted(spec, state, cached.value.metric_name, failures=0)
+                reads.append(_Read(trigger.index, trigger.name, cached.value))
+    reads.sort(key=lambda read: read.index)
+    state = _with_condition(spec, state, failed=failed)
+    state = _with_cache(spec, observation.reader, state, reads)
+    values = tuple(read.value for read in reads)
+    if observation.reader is Reader.KEDA:
+        active = tuple(value.metric_name for value in values if value.active)
+        state = replace(state, active_metrics=active)
+    if spec.modifiers is not None:
+        named = tuple((read.name, read.value) for read in reads)
+        return state, (compose(spec, named),)
+    return state, values
+
+
+def _with_fallback(
+    spec: ScalingSpec, observation: Observation, state: ScalingState, reading: TriggerReading
+) -> tuple[ScalingState, TriggerValue]:
+    if reading.error is None and reading.value is not None:
+        value = TriggerValue(
+            metric_name=reading.metric_name,
+            value=reading.value,
+            target=reading.target,
+            metric_type=reading.metric_type,
+            active=reading.active,
+            activation_threshold=reading.activation_threshold,
+            milli=(numbers.milli_of_metric(reading.value),),
+        )
+        return _counted(spec, state, reading.metric_name, failures=0), value
+    failures = state.failures(reading.metric_name) + 1
+    state = _counted(spec, state, reading.metric_name, failures=failures)
+    error = reading.error or "no answer"
+    if observation.reader is Reader.HPA:
+        # all that the HPA is told by KEDA's adapter
+        error = (
+            "rpc error: code = Unknown desc = error when getting metric values "
+            f"metric:{reading.metric_name} encountered error"
+        )
+    value = TriggerValue(
+        metric_name=reading.metric_name,
+        value=None,
+        target=reading.target,
+        metric_type=reading.metric_type,
+        activation_threshold=reading.activation_threshold,
+        error=error,
+    )
+    milli = _fallback_milli(spec, observation.target, reading, failures)
+    if milli is None:
+        return state, value
+    return state, replace(
+        value, value=milli / 1000, milli=(milli,), error=None, active=True, is_fallback=True
+    )
+
+
+def _fallback_milli(
+    spec: ScalingSpec, target: TargetStatus, reading: TriggerReading, failures: int
+) -> int | None:
+    """What is reported instead of *reading*. None: there is no fallback, or not yet."""
+    fallback = spec.fallback
+    if fallback is None or reading.type in _NATIVE or failures <= fallback.failure_threshold:
+        return None
+    if spec.modifiers is not None and not valid_fallback_target(spec.modifiers):
+        return None
+    if spec.modifiers is not None and fallback.behavior == "scalingModifiers":
+        return None
+    replicas = float(_fallback_replicas(spec, target))
+    metric_target, metric_type = reading.target, reading.metric_type
+    if spec.modifiers is not None:
+        metric_target, metric_type = spec.modifiers.target, spec.modifiers.metric_type
+    if metric_type is MetricType.VALUE:
+        if target.ready_pods == 0:
+            return None
+        replicas /= target.ready_pods
+    return numbers.int64(metric_target * 1000 * replicas)
+
+
+def _fallback_replicas(spec: ScalingSpec, target: TargetStatus) -> int:
+    fallback = spec.fallback
+    if fallback is None:
+        return target.spec_replicas
+    match fallback.behavior:
+        case "currentReplicas":
+            return target.spec_replicas
+        case "currentReplicasIfHigher":
+            return max(target.spec_replicas, fallback.replicas)
+        case "currentReplicasIfLower":
+            return min(target.spec_replicas, fallback.replicas)
+        case _:
+            return fallback.replicas
+
+
+def _counted(
+    spec: ScalingSpec, state: ScalingState, metric_name: str, *, failures: int
+) -> ScalingState:
+    """``status.health`` is kept only where there is a fallback."""
+    return state if spec.fallback is None else with_health(state, metric_name, failures)
+
+
+def _with_condition(spec: ScalingSpec, state: ScalingState, *, failed: bool) -> ScalingState:
+    if spec.fallback is None and not failed:
+        return state
+    in_force = spec.fallback is not None and any(
+        health.number_of_failures > spec.fallback.failure_threshold for health in state.health
+    )
+    condition = (
+        keda_condition("Fallback", "True", "FallbackExists")
+        if in_force
+        else keda_condition("Fallback", "False", "NoFallbackFound")
+    )
+    return replace(state, conditions=with_conditions(state.conditions, (condition,)))
+
+
+def _with_cache(
+    spec: ScalingSpec, reader: Reader, state: ScalingState, reads: list[_Read]
+) -> ScalingState:
+    """A failed read of any trigger drops what was cached; a poll then stores what it has."""
+    if any(read.value.error is not None for read in reads):
+        state = replace(state, cached=())
+    if reader is not Reader.KEDA:
+        return state
+    wanted = {t.index for t in spec.triggers if t.use_cached_metrics}
+    cached = tuple(
+        CachedRead(read.index, read.value)
+        for read in reads
+        if read.index in wanted and read.value.error is None
+    )
+    return replace(state, cached=cached)

@@ -1,0 +1,46 @@
+"""The HPA's replica calculator: one recommendation a metric.
+
+*Source*: ``pkg/controller/podautoscaler/replica_calculator.go`` of Kubernetes 1.36; older versions
+where :class:`ControllerSettings` says so. Nothing is clamped here: limits are the decision's.
+"""
+
+from __future__ import annotations
+
+from stoker.recommenders.hpa.external import external_average, external_value, of_external
+from stoker.recommenders.hpa.pods import Proposal, of_pods, pods_average
+from stoker.scaling.decision import Recommendation
+from stoker.scaling.observation import TargetStatus, TriggerValue
+from stoker.scaling.settings import ControllerSettings
+from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.tolerance import Tolerance
+
+__all__ = [
+    "Proposal",
+    "external_average",
+    "external_value",
+    "of_external",
+    "of_pods",
+    "pods_average",
+    "recommend",
+]
+
+
+def recommend(
+    spec: ScalingSpec,
+    values: tuple[TriggerValue, ...],
+    target: TargetStatus,
+    settings: ControllerSettings,
+) -> tuple[Recommendation, ...]:
+    """One recommendation a metric, in the order of the HPA's metrics.
+
+    There is none while the target is at zero: the HPA then does not look.
+    """
+    if target.spec_replicas == 0:
+        return ()
+    tolerance = Tolerance.of(spec, settings)
+    return tuple(
+        of_external(spec, value, target, tolerance, settings)
+        if value.per_pod_milli is None
+        else of_pods(value, target, tolerance)
+        for value in values
+    )

@@ -1,0 +1,224 @@
+"""One sync of the HPA controller.
+
+*Source*: ``reconcileAutoscaler`` and ``computeReplicasForMetrics`` in
+``pkg/controller/podautoscaler/horizontal.go`` of Kubernetes 1.36.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from stoker.scaling import numbers
+from stoker.scaling.annotations import effective_behavior
+from stoker.scaling.behavior import Bounds, Normalised, normalise, store_event
+from stoker.scaling.decision import Condition, Decision, DecisionEvent, Recommendation
+from stoker.scaling.observation import TargetStatus, TriggerValue
+from stoker.scaling.reasons import SENTENCES, hpa_condition, hpa_event
+from stoker.scaling.settings import ControllerSettings
+from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.state import HpaState, MetricStatus, PastRecommendation, with_conditions
+
+
+@dataclass(frozen=True, slots=True)
+class _Combined:
+    """The best of the recommendations. *replicas* None: nothing may be changed."""
+
+    replicas: int | None
+    description: str
+    condition: Condition
+    events: tuple[DecisionEvent, ...]
+    error: str | None
+
+
+def sync(
+    spec: ScalingSpec,
+    target: TargetStatus,
+    values: tuple[TriggerValue, ...],
+    recommendations: tuple[Recommendation, ...],
+    hpa: HpaState,
+    now: float,
+    settings: ControllerSettings,
+) -> tuple[HpaState, Decision]:
+    """What the HPA does with *recommendations*, one for each of *values*."""
+    bounds = Bounds(spec.hpa_min_replicas, spec.max_replicas, target.spec_replicas)
+    if hpa.recommendations is None:
+        # the current size is the first recommendation: a new HPA holds it for a whole window
+        hpa = replace(hpa, recommendations=(PastRecommendation(bounds.current, now),))
+    hpa = replace(hpa, last_sync=now)
+    scale_read = hpa_condition("AbleToScale", "True", "SucceededGetScale")
+    if bounds.current == 0:
+        disabled = hpa_condition("ScalingActive", "False", "ScalingDisabled")
+        decision = Decision(0, 0, disabled.reason, disabled.message)
+        return _finish(hpa, bounds, decision, (scale_read, disabled), (), now)
+    if not bounds.minimum <= bounds.current <= bounds.maximum:
+        return _back_into_bounds(spec, hpa, bounds, now)
+
+    statuses = _statuses(values, recommendations)
+    combined = _combine(recommendations, bounds.current)
+    if combined.replicas is None:
+        decision = Decision(
+            bounds.current,
+            bounds.current,
+            combined.condition.reason,
+            combined.condition.message,
+            events=combined.events,
+        )
+        # the recorded desired count stays what it was before the trouble
+        kept = replace(hpa, current_replicas=bounds.current, current_metrics=statuses)
+        return _with_conditions(kept, decision, (scale_read, combined.condition))
+    return _scale(spec, hpa, bounds, combined, statuses, now, settings)
+
+
+def _scale(
+    spec: ScalingSpec,
+    hpa: HpaState,
+    bounds: Bounds,
+    combined: _Combined,
+    statuses: tuple[MetricStatus, ...],
+    now: float,
+    settings: ControllerSettings,
+) -> tuple[HpaState, Decision]:
+    desired = max(combined.replicas or 0, 0)
+    behavior = effective_behavior(spec)
+    normalised = normalise(desired, bounds, hpa, behavior, settings.downscale_stabilization, now)
+    hpa = replace(hpa, recommendations=normalised.recommendations)
+    cause = ""
+    if desired > bounds.current:
+        cause = f"{combined.description} above target"
+    elif desired < bounds.current:
+        cause = "All metrics below target"
+    limited = hpa_condition(
+        "ScalingLimited", "True" if normalised.limited else "False", normalised.limited_reason
+    )
+    able = hpa_condition("AbleToScale", "True", normalised.stabilized_reason)
+    events = combined.events
+    if normalised.replicas != bounds.current:
+        able = _rescaled(normalised.replicas)
+        events = (*events, _rescale_event(normalised.replicas, cause))
+        if behavior is not None:
+            hpa = store_event(hpa, bounds.current, normalised.replicas, behavior, now)
+    reason, message = _why(normalised, bounds.current, able)
+    decision = Decision(
+        normalised.replicas, bounds.current, reason, message, desired=desired, events=events
+    )
+    return _finish(hpa, bounds, decision, (able, combined.condition, limited), statuses, now)
+
+
+def _why(normalised: Normalised, current: int, able: Condition) -> tuple[str, str]:
+    """The one reason that says most: what held, what limited, or that it was done."""
+    if normalised.limited and normalised.limited_reason != "DesiredWithinRange":
+        limit = SENTENCES[normalised.limited_reason]
+        if normalised.replicas == current:
+            return normalised.limited_reason, limit
+        return able.reason, f"{able.message}; {limit}"
+    return able.reason, able.message
+
+
+def _back_into_bounds(
+    spec: ScalingSpec, hpa: HpaState, bounds: Bounds, now: float
+) -> tuple[HpaState, Decision]:
+    """At once: no metric is read, nothing is stabilised, no policy is asked."""
+    if bounds.current > bounds.maximum:
+        replicas, cause = bounds.maximum, "Current number of replicas above Spec.MaxReplicas"
+    else:
+        replicas, cause = bounds.minimum, "Current number of replicas below Spec.MinReplicas"
+    behavior = effective_behavior(spec)
+    if replicas != bounds.current and behavior is not None:
+        hpa = store_event(hpa, bounds.current, replicas, behavior, now)
+    able = _rescaled(replicas)
+    decision = Decision(
+        replicas,
+        bounds.current,
+        able.reason,
+        f"{able.message}: {cause}",
+        desired=replicas,
+        events=(_rescale_event(replicas, cause),),
+    )
+    return _finish(hpa, bounds, decision, (able,), (), now)
+
+
+def _combine(recommendations: tuple[Recommendation, ...], current: int) -> _Combined:
+    """The largest wins. Bad metrics forbid scaling down, all bad forbid any change."""
+    best: Recommendation | None = None
+    bad = [r for r in recommendations if r.replicas is None]
+    for r in recommendations:
+        if r.replicas is None:
+            continue
+        if best is None or not best.replicas or r.replicas > best.replicas:
+            best = r
+    events = tuple(hpa_event("Warning", r.error_reason, r.error or "") for r in bad)
+    error = None
+    if bad:
+        first = f"{bad[0].error_context}{bad[0].error}"
+        error = (
+            f"invalid metrics ({len(bad)} invalid out of {len(recommendations)}), "
+            f"first error is: {first}"
+        )
+    if best is None or best.replicas is None or (bad and best.replicas < current):
+        failed = bad[0] if bad else Recommendation("", None, error="no metrics")
+        condition = hpa_condition(
+            "ScalingActive",
+            "False",
+            failed.error_reason,
+            f"the HPA was unable to compute the replica count: {failed.error}",
+        )
+        if error is not None:
+            events = (*events, hpa_event("Warning", "FailedComputeMetricsReplicas", error))
+        return _Combined(None, "", condition, events, error)
+    condition = hpa_condition(
+        "ScalingActive",
+        "True",
+        "ValidMetricFound",
+        "the HPA was able to successfully calculate a replica count from " + best.description,
+    )
+    return _Combined(best.replicas, best.description, condition, events, error)
+
+
+def _statuses(
+    values: tuple[TriggerValue, ...], recommendations: tuple[Recommendation, ...]
+) -> tuple[MetricStatus, ...]:
+    return tuple(
+        MetricStatus(
+            value.metric_name,
+            value.metric_type,
+            numbers.milli_of_target(value.target),
+            recommendation.current_milli,
+        )
+        for value, recommendation in zip(values, recommendations, strict=True)
+    )
+
+
+def _rescaled(replicas: int) -> Condition:
+    message = f"the HPA controller was able to update the target scale to {replicas}"
+    return hpa_condition("AbleToScale", "True", "SucceededRescale", message)
+
+
+def _rescale_event(replicas: int, cause: str) -> DecisionEvent:
+    return hpa_event("Normal", "SuccessfulRescale", f"New size: {replicas}; reason: {cause}")
+
+
+def _finish(
+    hpa: HpaState,
+    bounds: Bounds,
+    decision: Decision,
+    conditions: tuple[Condition, ...],
+    statuses: tuple[MetricStatus, ...],
+    now: float,
+) -> tuple[HpaState, Decision]:
+    hpa = replace(
+        hpa,
+        current_replicas=bounds.current,
+        desired_replicas=decision.replicas,
+        last_scale_time=now if decision.changes else hpa.last_scale_time,
+        current_metrics=statuses,
+    )
+    return _with_conditions(hpa, decision, conditions)
+
+
+def _with_conditions(
+    hpa: HpaState, decision: Decision, conditions: tuple[Condition, ...]
+) -> tuple[HpaState, Decision]:
+    return (
+        replace(hpa, conditions=with_conditions(hpa.conditions, conditions)),
+        replace(decision, conditions=conditions),
+    )
