@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,15 @@ PROGRAMS = {
     "promtool": "apt-get install prometheus",
 }
 _missing: dict[str, list[str]] = {}
+
+
+def pytest_configure() -> None:
+    """Say that there is no event loop yet.
+
+    pytest-asyncio asks for the current one before its first test; Python 3.11 would make one for
+    the answer, and the garbage collector would fail some later test because nobody closed it.
+    """
+    asyncio.set_event_loop(None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
