@@ -121,7 +121,8 @@ class Counters:
     prefix_queries: int = 0
     prefix_hits: int = 0
     preemptions: int = 0
-    prompt_tokens: int = 0
+    prompt_tokens: int = 0  # of completed prompts
+    cached_tokens: int = 0  # of these, found in the KV cache
     generated_tokens: int = 0
 
 
@@ -327,6 +328,7 @@ class Engine:
             if sequence.computed == sequence.tokens:
                 if not sequence.output:
                     prompt_tokens += sequence.request.prompt_tokens
+                    self.counters.cached_tokens += sequence.cached
                 events.append(self._produce(sequence, plan.end))
         self._running = [sequence for sequence in self._running if not sequence.done]
         self.counters.prompt_tokens += prompt_tokens
