@@ -6,8 +6,10 @@ samples and in time: the loop also scales and serves.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -254,6 +256,7 @@ def make_app(
     return app
 
 
+_compact = partial(json.dumps, separators=(",", ":"))  # as Prometheus: people grep in it
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -287,12 +290,12 @@ def _respond(answer: Callable[[Params], Answer], params: Params) -> web.Response
         document["warnings"] = warnings
     if infos:
         document["infos"] = infos
-    return web.json_response(document)
+    return web.json_response(document, dumps=_compact)
 
 
 def _error(status: int, kind: str, message: str) -> web.Response:
     document = {"status": "error", "errorType": kind, "error": message}
-    return web.json_response(document, status=status)
+    return web.json_response(document, status=status, dumps=_compact)
 
 
 async def _params(request: web.Request) -> Params:

@@ -23,9 +23,9 @@ class Window:
     range_ms: int
     at_ms: int
 
-    def seconds(self) -> list[float]:
-        """Times in seconds."""
-        return [t / 1000 for t in self.times_ms.tolist()]
+    def seconds_since(self, origin_ms: int) -> list[float]:
+        """Times as seconds since *origin_ms*; exact, unlike a difference of two epoch times."""
+        return [(t - origin_ms) / 1000 for t in self.times_ms.tolist()]
 
 
 WindowFunction = Callable[[Window], float | None]
@@ -101,15 +101,15 @@ def _idelta(window: Window) -> float | None:
 def _deriv(window: Window) -> float | None:
     if len(window.values) < 2:
         return None
-    seconds = window.seconds()
-    return linear_regression(seconds, window.values.tolist(), seconds[0])[0]
+    seconds = window.seconds_since(int(window.times_ms[0]))
+    return linear_regression(seconds, window.values.tolist())[0]
 
 
 def predict_linear(window: Window, ahead: float) -> float | None:
     """The value that the regression line has *ahead* seconds after the moment of evaluation."""
     if len(window.values) < 2:
         return None
-    slope, now = linear_regression(window.seconds(), window.values.tolist(), window.at_ms / 1000)
+    slope, now = linear_regression(window.seconds_since(window.at_ms), window.values.tolist())
     return slope * ahead + now
 
 

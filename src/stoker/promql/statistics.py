@@ -52,14 +52,11 @@ def stdvar(values: list[float]) -> float:
     return exact_sum([(value - mean) ** 2 for value in values]) / len(values)
 
 
-def linear_regression(
-    seconds: list[float], values: list[float], intercept_at: float
-) -> tuple[float, float]:
-    """Slope per second and the value at *intercept_at* of the least-squares line."""
+def linear_regression(x: list[float], values: list[float]) -> tuple[float, float]:
+    """Slope and the value at x = 0 of the least-squares line."""
     count = len(values)
     if all(value == values[0] for value in values):
         return (math.nan, math.nan) if math.isinf(values[0]) else (0.0, values[0])
-    x = [t - intercept_at for t in seconds]
     sum_x, sum_y = exact_sum(x), exact_sum(values)
     covariance = exact_sum([a * b for a, b in zip(x, values, strict=True)]) - sum_x * sum_y / count
     variance = exact_sum([a * a for a in x]) - sum_x * sum_x / count
