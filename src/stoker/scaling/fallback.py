@@ -46,9 +46,10 @@ def settle(
 ) -> tuple[ScalingState, tuple[TriggerValue, ...]]:
     """What the readings mean after fallback and formula; the state counts the failures.
 
-    With a formula there is one value, ``composite-metric``. A push has none.
+    With a formula there is one value, ``composite-metric``. A push has none, nor has a sync that
+    finds the target at zero or out of its bounds: the HPA then asks for no metric.
     """
-    if observation.reader is Reader.PUSH:
+    if observation.reader is Reader.PUSH or _reads_nothing(spec, observation):
         return state, ()
     reads: list[_Read] = []
     seen = set()
@@ -76,6 +77,13 @@ def settle(
         named = tuple((read.name, read.value) for read in reads)
         return state, (compose(spec, named),)
     return state, values
+
+
+def _reads_nothing(spec: ScalingSpec, observation: Observation) -> bool:
+    if observation.reader is not Reader.HPA:
+        return False
+    current = observation.target.spec_replicas
+    return current == 0 or not spec.hpa_min_replicas <= current <= spec.max_replicas
 
 
 def _with_fallback(

@@ -54,17 +54,17 @@ def external_average(
     settings: ControllerSettings,
 ) -> Proposal:
     """External AverageValue: the sum shared out among the replicas of the *status*."""
-    usage, overflow = 0, False
+    usage = 0
     for sample in milli:
         usage = numbers.wrap_int64(usage + sample)
         if usage < 0 and settings.negative_sum_overflows:
-            usage, overflow = numbers.MAX_INT64, True
+            usage = numbers.MAX_INT64
             break
     shown = f"{numbers.plain(usage / 1000)} / {numbers.plain(target_milli / 1000)}"
     per_replica = numbers.ratio(float(usage), float(target_milli) * float(status_replicas))
-    average = (
-        usage if overflow else numbers.ceil64(numbers.ratio(float(usage), float(status_replicas)))
-    )
+    average = numbers.ceil64(numbers.ratio(float(usage), float(status_replicas)))
+    if settings.negative_sum_overflows and float(usage) >= 2.0**63:
+        average = numbers.MAX_INT64  # not shared out any more
     if tolerance.covers(per_replica):
         formula = f"{shown} / {status_replicas} replicas = {per_replica:.3g}, {tolerance}"
         return Proposal(status_replicas, average, formula)
