@@ -43,7 +43,7 @@ class Client:
         return self._ask(f"/objects/{kind.plural}/{quote(name)}")
 
     def watch(self, kind: Kind, name: str | None = None) -> Iterator[JsonObject]:
-        """``{type, object}``: those that are there, a BOOKMARK, then each change. Never ends."""
+        """``{type, object}``: what is there, a BOOKMARK, then changes, until the run ends."""
         path = f"/objects/{kind.plural}" + (f"/{quote(name)}" if name else "")
         return self._lines(path + "?watch=1")
 
@@ -56,7 +56,7 @@ class Client:
         return cast("Overview", self._ask("/overview"))
 
     def overviews(self) -> Iterator[Overview]:
-        """The state of the whole run, again at each change. Never ends."""
+        """The state of the whole run, again at each change, until the run ends."""
         return cast("Iterator[Overview]", self._lines("/overview?watch=1"))
 
     def logs(

@@ -14,7 +14,9 @@ from typing import Any
 from stoker.api.kinds import HPA, SCALED_OBJECT, Kind
 from stoker.api.views import ConditionView, HpaView, MetricView, ScaledObjectView
 from stoker.clock import rfc3339
+from stoker.scaling.annotations import effective_behavior
 from stoker.scaling.spec import (
+    Behavior,
     MetricType,
     ScaleTargetRef,
     ScalingRules,
@@ -114,7 +116,7 @@ def _scaled_object_spec(spec: ScalingSpec) -> JsonObject:
 
 def _advanced(spec: ScalingSpec) -> JsonObject:
     modifiers = spec.modifiers
-    hpa_config = _given(name=spec.horizontal_pod_autoscaler_name, behavior=_behavior(spec))
+    hpa_config = _given(name=spec.horizontal_pod_autoscaler_name, behavior=_behavior(spec.behavior))
     return _given(
         horizontalPodAutoscalerConfig=hpa_config or None,
         restoreToOriginalReplicaCount=spec.restore_to_original_replica_count or None,
@@ -218,7 +220,7 @@ def horizontal_pod_autoscaler(view: HpaView) -> JsonObject:
             HPA, spec.namespace, name, view.created_at, labels=labels, annotations=annotations
         ),
         "spec": _given(
-            behavior=_behavior(spec),
+            behavior=_behavior(effective_behavior(spec)),
             maxReplicas=spec.max_replicas,
             metrics=[_metric(spec, metric, "target") for metric in view.metrics],
             minReplicas=spec.hpa_min_replicas,
@@ -258,13 +260,10 @@ def _metric(spec: ScalingSpec, metric: MetricView, side: str) -> JsonObject:
     }
 
 
-def _behavior(spec: ScalingSpec) -> JsonObject | None:
-    if spec.behavior is None:
+def _behavior(behavior: Behavior | None) -> JsonObject | None:
+    if behavior is None:
         return None
-    return {
-        "scaleDown": _rules(spec.behavior.scale_down),
-        "scaleUp": _rules(spec.behavior.scale_up),
-    }
+    return {"scaleDown": _rules(behavior.scale_down), "scaleUp": _rules(behavior.scale_up)}
 
 
 def _rules(rules: ScalingRules) -> JsonObject:

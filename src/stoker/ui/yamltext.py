@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -16,7 +17,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        plain = self.resolve(yaml.ScalarNode, text, (True, False))
+        resolve: Callable[..., str] = self.resolve  # the stubs leave it untyped
+        plain = resolve(yaml.ScalarNode, text, (True, False))
         if "\n" in text:
             style = "|"
         elif plain != _STRING:

@@ -1,0 +1,37 @@
+"""`stoker scale`: set the replicas of a Deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stoker.api.kinds import SCALED_OBJECT
+from stoker.cli.connection import connect, one_target, state_dir_option
+
+
+@click.command(short_help="Set the replicas of a Deployment.")
+@click.argument("what", nargs=-1, required=True, metavar="deployment/NAME")
+@click.option("--replicas", type=click.IntRange(min=0), required=True, metavar="N")
+@state_dir_option
+def scale(what: tuple[str, ...], replicas: int, state_dir: Path | None) -> None:
+    """Set the replicas of a Deployment, as `kubectl scale` does.
+
+    An autoscaler may set them back at its next look; `stoker pause so NAME` stops it.
+    """
+    kind, name = one_target(what)
+    client = connect(state_dir)
+    client.scale(kind, name, replicas)
+    print(f"{kind.prefix}/{name} scaled")
+    for found in client.objects(SCALED_OBJECT):
+        if found["spec"]["scaleTargetRef"]["name"] == name and not _paused(found):
+            own = found["metadata"]["name"]
+            click.echo(
+                f"hint: scaledobject/{own} may set it back; `stoker pause so {own}` stops that",
+                err=True,
+            )
+
+
+def _paused(found: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
+    conditions = found["status"].get("conditions", ())
+    return any(c["type"] == "Paused" and c["status"] == "True" for c in conditions)
