@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 from stoker.clock import Clock
 from stoker.targets.processes import watchdog
@@ -21,13 +22,14 @@ class Guard:
     def __init__(self, state_dir: Path, run: str, orphan_timeout: float, clock: Clock) -> None:
         self._arguments = [str(state_dir), run, str(orphan_timeout)]
         self._clock = clock
-        self._child: subprocess.Popen[bytes] | None = None
+        self._process: LocalProcess | None = None
+        self._pipe: IO[bytes] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
         """The watchdog's pid."""
-        return None if self._child is None else self._child.pid
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start it. Raises OSError."""
@@ -36,21 +38,18 @@ class Guard:
 
     async def stop(self) -> None:
         """Tell the watchdog that nothing is left to do, and wait for it."""
-        keeper, child = self._keeper, self._child
-        if keeper is None or child is None or child.stdin is None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is None:
             return
         keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keeper
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(b"q")
-            child.stdin.close()
-        await asyncio.to_thread(child.wait)
-        self._child = self._keeper = None
+        await asyncio.wait({keeper})
+        self._hang_up(b"q")
+        if self._process is not None:
+            await self._process.wait()
 
     def _start(self) -> LocalProcess:
-        # -S: site-packages alone would triple its memory.
-        self._child = subprocess.Popen(
+        # -S: site-packages alone would double its memory.
+        child = subprocess.Popen(
             [sys.executable, "-I", "-S", watchdog.__file__, *self._arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -58,13 +57,24 @@ class Guard:
             start_new_session=True,
             cwd="/",
         )
-        identity = watchdog.process_identity(self._child.pid) or ""
-        return LocalProcess(self._child.pid, identity, self._child)
+        self._pipe = child.stdin
+        identity = watchdog.process_identity(child.pid) or ""
+        self._process = LocalProcess(child.pid, identity, child)
+        return self._process
+
+    def _hang_up(self, last_words: bytes = b"") -> None:
+        if self._pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # it died before we could tell it
+                self._pipe.write(last_words)
+                self._pipe.flush()
+            with contextlib.suppress(BrokenPipeError):
+                self._pipe.close()
+            self._pipe = None
 
     async def _keep(self, process: LocalProcess) -> None:
         while True:
             await process.wait()
-            if self._child is not None and self._child.stdin is not None:
-                self._child.stdin.close()
+            self._hang_up()
             await self._clock.sleep(_RESTART_DELAY)
-            process = self._start()
+            with contextlib.suppress(OSError):  # no process to be had now; try again in a second
+                process = self._start()

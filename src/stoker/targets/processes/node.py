@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import shutil
 import uuid
@@ -163,9 +162,7 @@ class Node:
                 group.create_task(replica.gone())
         if self._housekeeping is not None:
             self._housekeeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._housekeeping
-            self._housekeeping = None
+            await asyncio.wait({self._housekeeping})
         await self._guard.stop()
         await self.machine.prober.close()
         self._lock.release()
