@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from stoker.errors import InputError, InputErrors, Place
-from stoker.resources import chart, helmvalues
-from stoker.resources.chartcontainer import EngineRelease
+from stoker.resources import helmvalues
+from stoker.resources.charts import ChartReader
 from stoker.resources.document import Document, Manifest, Origin
 from stoker.resources.environment import Sources, source_values
 from stoker.resources.kubernetes import read_deployment
 from stoker.resources.loading import load_documents
 from stoker.resources.scaledobject import read_scaled_object
-from stoker.resources.validation import did_you_mean, validate
+from stoker.resources.validation import did_you_mean
 from stoker.resources.workload import Workload
 from stoker.scaling.spec import ScalingSpec
 
@@ -113,18 +113,19 @@ class _Reader:
         self.errors: list[InputError] = []
         self.applications: list[Application] = []
         self.skipped: list[Skipped] = []
-        self._release = release
         self._namespace = namespace
+        self._charts = ChartReader(release, namespace)
         self._sources: dict[tuple[str, str], dict[str, str]] = {}
         self._deployments: list[Manifest] = []
         self._scaled_objects: list[Manifest] = []
-        self._models: dict[str, Place] = {}  # model names of all charts
+        self._names: set[str] = set()
 
     def read(self, document: Document) -> None:
         """One document. Lists of kind ``List`` are opened."""
         content = document.value
         if "kind" not in content and "apiVersion" not in content:
-            self._read_values(document)
+            if self._looks_like_values(document):
+                self._charts.read(document)
         elif content.get("kind") == "List" and isinstance(content.get("items"), list):
             for index, item in enumerate(content["items"]):
                 if isinstance(item, dict):
@@ -149,61 +150,21 @@ class _Reader:
             what = f"{kind} {manifest.name}".strip()
             self.skipped.append(Skipped(what, f"kind {kind} is not read", manifest.place()))
 
+    def _looks_like_values(self, document: Document) -> bool:
+        if helmvalues.looks_like_values(document.value):
+            return True
+        known = ("kind", "apiVersion", "servingEngineSpec", "routerSpec")
+        hints = (did_you_mean(key, known) for key in document.value)
+        self._error(
+            "neither a Kubernetes object (no `kind`) nor production-stack values "
+            "(no `servingEngineSpec`)",
+            document.place(),
+            next((hint for hint in hints if hint), None),
+        )
+        return False
+
     def _error(self, message: str, place: Place, hint: str | None = None) -> None:
         self.errors.append(InputError(message, hint=hint, place=place))
-
-    # -- Helm values ---------------------------------------------------------------------------
-
-    def _read_values(self, document: Document) -> None:
-        if not helmvalues.looks_like_values(document.value):
-            known = ("kind", "apiVersion", "servingEngineSpec", "routerSpec")
-            hints = (did_you_mean(key, known) for key in document.value)
-            self._error(
-                "neither a Kubernetes object (no `kind`) nor production-stack values "
-                "(no `servingEngineSpec`)",
-                document.place(),
-                next((hint for hint in hints if hint), None),
-            )
-            return
-        written = helmvalues.with_defaults(document.value, helmvalues.DEFAULTS)
-        values, errors = validate(helmvalues.Values, written, Origin(document))
-        self.errors.extend(errors)
-        if values is None:
-            return
-        engine = values.serving_engine_spec
-        engine_written = written.get("servingEngineSpec") or {}
-        for index, raw in enumerate(engine_written.get("modelSpec") or []):
-            release = EngineRelease(
-                self._release, self._namespace, engine, index, raw, engine_written
-            )
-            self._read_model(release, document)
-
-    def _read_model(self, release: EngineRelease, document: Document) -> None:
-        model, path = release.model, (*chart.MODELS, release.index)
-        place = document.place((*path, "name"))
-        if model.name in self._models:
-            message = f"two models have the name `{model.name}`"
-            first = self._models[model.name]
-            self._error(message, place, f"the other is at {first}: names are those of Deployments")
-            return
-        self._models[model.name] = place
-        reason = _not_rendered(release)
-        if reason:
-            self.skipped.append(Skipped(f"model {model.name}", reason, place))
-            return
-        missing = [] if release.written.get("resources") else ["requestCPU", "requestMemory"]
-        missing = [key for key in missing if release.written.get(key) is None]
-        for key in missing:
-            name = Origin(document).name((*path, key))
-            hint = "the chart refuses a model without it; a number of CPUs or a size such as 64Gi"
-            self._error(f"`{name}` is required", document.place(path), hint)
-        if missing:
-            return
-        deployment = chart.render_deployment(release, document)
-        scaled_object = chart.render_scaled_object(release, document)
-        self._join(deployment, scaled_object, chart.chart_sources(release), from_chart=True)
-
-    # -- joining -------------------------------------------------------------------------------
 
     def _join(
         self,
@@ -226,6 +187,9 @@ class _Reader:
         if workload is None:
             what = f"Deployment {deployment.name}"
             self.skipped.append(Skipped(what, "no container runs vLLM", deployment.place()))
+            if scaled_object is not None:
+                reason, place = f"it scales {what}, which is not run", scaled_object.place()
+                self.skipped.append(Skipped(f"ScaledObject {scaled_object.name}", reason, place))
             return
         if workload.replicas is None and scaled_object is None:
             workload = replace(workload, replicas=1)  # the API server's default
@@ -236,6 +200,11 @@ class _Reader:
 
     def finish(self) -> None:
         """Join Deployments with their ScaledObjects, and check what only shows together."""
+        self.errors.extend(self._charts.errors)
+        for model, reason, place in self._charts.not_rendered:
+            self.skipped.append(Skipped(f"model {model}", reason, place))
+        for one in self._charts.rendered:
+            self._join(one.deployment, one.scaled_object, one.sources, from_chart=True)
         targets: dict[str, Manifest] = {}
         for scaled_object in self._scaled_objects:
             target = _target_name(scaled_object)
@@ -247,6 +216,7 @@ class _Reader:
                 continue
             targets[target] = scaled_object
         names: dict[str, Manifest] = {}
+        self._names = {deployment.name for deployment in self._deployments}
         for deployment in self._deployments:
             if deployment.name in names:
                 message = f"two Deployments have the name `{deployment.name}`"
@@ -278,6 +248,8 @@ class _Reader:
                 application, scaling=scaling, scaled_object=scaled_object
             )
             return
+        if scaling.target.name in self._charts.deployments | self._names:
+            return  # it is there, and what is wrong with it has been told
         there = sorted(application.workload.name for application in self.applications)
         there += sorted(item.what for item in self.skipped if item.what.startswith("Deployment "))
         hint = did_you_mean(scaling.target.name, there)
@@ -294,17 +266,3 @@ def _target_name(manifest: Manifest) -> str:
 
 def _inside(document: Document, index: int) -> Origin:
     return Origin(document, lambda path: ("items", index, *path))
-
-
-def _not_rendered(release: EngineRelease) -> str | None:
-    """Why the chart makes no Deployment of a model, None if it does."""
-    model = release.model
-    if not release.engine.enable_engine:
-        return "servingEngineSpec.enableEngine is false"
-    if not model.enabled:
-        orphan = model.keda is not None and model.keda.enabled
-        more = "; the chart still makes its ScaledObject, which then has no target"
-        return "enabled is false" + (more if orphan else "")
-    if model.ray_spec is not None and model.ray_spec.enabled:
-        return "raySpec is enabled: a Ray cluster is not run here"
-    return None

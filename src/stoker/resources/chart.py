@@ -31,7 +31,10 @@ _KEDA_NUMBERS = (
 def render_deployment(release: EngineRelease, document: Document) -> Manifest:
     """The Deployment of a model. KEDA owns the number of replicas where it is enabled."""
     model, written = release.model, release.written
-    metadata: dict[str, Any] = {"name": _deployment(release), "namespace": release.namespace}
+    metadata: dict[str, Any] = {
+        "name": deployment_name(release.name, release.model.name),
+        "namespace": release.namespace,
+    }
     if written.get("annotations"):
         metadata["annotations"] = written["annotations"]
     metadata["labels"] = _labels(release)
@@ -71,7 +74,7 @@ def render_scaled_object(release: EngineRelease, document: Document) -> Manifest
             "scaleTargetRef": {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
-                "name": _deployment(release),
+                "name": deployment_name(release.name, release.model.name),
             },
             **_scaling(written, model.keda),
             "triggers": written["triggers"] if "triggers" in written else _default(model.name),
@@ -81,12 +84,10 @@ def render_scaled_object(release: EngineRelease, document: Document) -> Manifest
 
 
 def chart_sources(release: EngineRelease) -> Sources:
-    """The values of the Secret and the ConfigMap that the chart makes."""
-    values = {
-        f"hf_token_{model.name}": model.hf_token
-        for model in release.engine.model_spec or ()
-        if isinstance(model.hf_token, str)
-    }
+    """The values of the Secret and the ConfigMap that the chart makes, as far as a model asks."""
+    values = {}
+    if isinstance(release.model.hf_token, str):
+        values[f"hf_token_{release.model.name}"] = release.model.hf_token
     if isinstance(release.engine.vllm_api_key, str):
         values["vllmApiKey"] = release.engine.vllm_api_key
     return {
@@ -95,8 +96,9 @@ def chart_sources(release: EngineRelease) -> Sources:
     }
 
 
-def _deployment(release: EngineRelease) -> str:
-    return f"{release.name}-{release.model.name}-deployment-vllm"
+def deployment_name(release: str, model: str) -> str:
+    """``vllm-llama3-deployment-vllm``."""
+    return f"{release}-{model}-deployment-vllm"
 
 
 def _labels(release: EngineRelease) -> dict[str, str]:

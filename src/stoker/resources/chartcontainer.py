@@ -23,14 +23,10 @@ class EngineRelease:
     name: str  # of the release
     namespace: str
     engine: ServingEngineSpec
+    model: ModelSpec
     index: int  # in modelSpec
     written: Mapping[str, Any]
     engine_written: Mapping[str, Any]
-
-    @property
-    def model(self) -> ModelSpec:
-        """The model's values."""
-        return (self.engine.model_spec or [])[self.index]
 
     @property
     def lmcache(self) -> Mapping[str, Any]:

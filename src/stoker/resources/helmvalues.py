@@ -208,7 +208,7 @@ class ServingEngineSpec(PartialModel):
     startup_probe: ProbeBlock | None = None
     liveness_probe: ProbeBlock | None = None
     readiness_probe: ProbeBlock | None = None
-    model_spec: list[ModelSpec] | None = None
+    model_spec: list[Any] | None = None  # each a ModelSpec, read on its own
     others: ClassVar = knownfields.SERVING_ENGINE_SPEC
 
 

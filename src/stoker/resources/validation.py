@@ -99,15 +99,30 @@ def _unknown_keys(model: type[BaseModel], value: object) -> Iterator[Path]:
 
 
 def _unknown(model: type[BaseModel], location: Path, origin: Origin, path: Path) -> InputError:
-    inside = _model_at(model, location[:-1])
-    others = inside.others if inside and issubclass(inside, PartialModel) else ()
     full = path + location
     where = origin.name(full[:-1])
     return InputError(
         f"unknown field `{location[-1]}`" + (f" in `{where}`" if where else ""),
-        hint=did_you_mean(str(location[-1]), (*fields(inside), *others)),
+        hint=did_you_mean(str(location[-1]), _known(_model_at(model, location[:-1])))
+        or _belongs_above(model, location, origin, path),
         place=origin.place(full, key=True),
     )
+
+
+def _known(model: type[BaseModel] | None) -> tuple[str, ...]:
+    others = model.others if model is not None and issubclass(model, PartialModel) else ()
+    return (*fields(model), *others)
+
+
+def _belongs_above(
+    model: type[BaseModel], location: Path, origin: Origin, path: Path
+) -> str | None:
+    """A hint where the field is one of something further out: the usual slip of indentation."""
+    for depth in range(len(location) - 2, -1, -1):
+        if location[-1] in _known(_model_at(model, location[:depth])):
+            outer = origin.name(path + location[:depth])
+            return f"it belongs in `{outer}`" if outer else "it belongs at the top"
+    return None
 
 
 def _tell(model: type[BaseModel], problem: Any, origin: Origin, path: Path) -> InputError:
@@ -121,7 +136,7 @@ def _tell(model: type[BaseModel], problem: Any, origin: Origin, path: Path) -> I
         return InputError(f"{name} is required", place=origin.place(full[:-1], key=True))
     return InputError(
         f"{name} {_requirement(kind, context, value)}",
-        hint=_quote_hint(kind, full, value),
+        hint=_hint(kind, full, value),
         place=origin.place(full),
     )
 
@@ -154,9 +169,11 @@ def _requirement(kind: str, context: dict[str, Any], value: object) -> str:
     return f"is not valid ({kind.replace('_', ' ')}): {describe(value)}"
 
 
-def _quote_hint(kind: str, path: Path, value: object) -> str | None:
+def _hint(kind: str, path: Path, value: object) -> str | None:
     if kind == "string_type" and isinstance(value, int | float) and path:
         return f'put it in quotes: `{path[-1]}: "{json.dumps(value)}"`'
+    if kind == "list_type" and isinstance(value, dict):
+        return "begin each item with `- `"
     return None
 
 
