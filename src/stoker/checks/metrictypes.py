@@ -51,9 +51,9 @@ def total_as_value(subject: Subject) -> Iterator[Finding]:
         text = (
             "the value is the total of all replicas, and Value takes it for each of them",
             (
-                "The HPA multiplies the ready replicas by value / threshold at every sync: twice the "
-                "threshold doubles them every 15 s up to maxReplicaCount, for the total does not fall "
-                "with more replicas"
+                "The HPA multiplies the ready replicas by value / threshold at every sync: twice "
+                "the threshold doubles them every 15 s up to maxReplicaCount, for the total does "
+                "not fall with more replicas"
             ),
             "leave out metricType, or write AverageValue",
         )
@@ -87,9 +87,9 @@ def keepalive_as_value(subject: Subject) -> Iterator[Finding]:
         text = (
             "a keepalive with metricType Value holds or doubles the replicas",
             (
-                "A value of 1 for a target of 1 means as many replicas as there are: nothing scales "
-                "down while there is any traffic. With two routers it is 2, and replicas double at "
-                "every sync: 1, 2, 4, 8 in 45 s with an empty queue"
+                "A value of 1 for a target of 1 means as many replicas as there are: nothing "
+                "scales down while there is any traffic. With two routers it is 2, and replicas "
+                "double at every sync: 1, 2, 4, 8 in 45 s with an empty queue"
             ),
             "leave out metricType: AverageValue asks for one replica",
         )
@@ -108,8 +108,8 @@ def first_request_does_not_wake(subject: Subject) -> Iterator[Finding]:
             "the first request after a start of the router does not wake a model",
             (
                 "The counter appears with the value 1, and the rate of one sample is empty; the "
-                "second request wakes it. The chart scrapes every 30 s, so that [1m] sees two samples "
-                "at best"
+                "second request wakes it. The chart scrapes every 30 s, so that [1m] sees two "
+                "samples at best"
             ),
             "send one request to each model after installing, and scrape the router more often",
         )

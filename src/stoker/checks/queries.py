@@ -129,8 +129,9 @@ def wrong_model_name(subject: Subject) -> Iterator[Finding]:
             text = (
                 f'no engine reports {item.label}="{matcher.value}"',
                 (
-                    "vLLM reports the first name it serves a model under, which is the model's path "
-                    f"unless --served-model-name says otherwise: here {own}. {_empty_result(subject)}"
+                    "vLLM reports the first name it serves a model under, which is the model's "
+                    f"path unless --served-model-name says otherwise: here {own}. "
+                    f"{_empty_result(subject)}"
                 ),
                 f'{item.label}="{own}"',
             )

@@ -60,8 +60,8 @@ def cooldown_without_zero(subject: Subject) -> Iterator[Finding]:
         f"cooldownPeriod {seconds:g} has no effect",
         (
             "It only delays the step to zero (or to idleReplicaCount), and minReplicaCount is "
-            f"{subject.scaling.min_replicas}. Going down to it is the HPA's business: 300 s after the "
-            "load has gone, whatever cooldownPeriod says"
+            f"{subject.scaling.min_replicas}. Going down to it is the HPA's business: 300 s after "
+            "the load has gone, whatever cooldownPeriod says"
         ),
         (
             "advanced.horizontalPodAutoscalerConfig.behavior.scaleDown.stabilizationWindowSeconds: "
@@ -129,12 +129,9 @@ def replica_count_ignored(subject: Subject) -> Iterator[Finding]:
 def no_termination_grace(subject: Subject) -> Iterator[Finding]:
     """Thirty seconds to finish answers at scale-down."""
     application = subject.application
-    if (
-        application.deployment.origin.exists(
-            ("spec", "template", "spec", "terminationGracePeriodSeconds")
-        )
-        and not application.from_chart
-    ):
+    origin = application.deployment.origin
+    path = ("spec", "template", "spec", "terminationGracePeriodSeconds")
+    if not application.from_chart and origin.exists(path):
         return
     option = "--shutdown-timeout"
     if any(word.startswith(option) for word in application.workload.command):
@@ -147,8 +144,8 @@ def no_termination_grace(subject: Subject) -> Iterator[Finding]:
     text = (
         "answers in progress are cut at scale-down",
         (
-            "vLLM stops at once on SIGTERM unless --shutdown-timeout is given, and the pod is killed "
-            f"after {application.workload.termination_grace_period:g} s"
+            "vLLM stops at once on SIGTERM unless --shutdown-timeout is given, and the pod is "
+            f"killed after {application.workload.termination_grace_period:g} s"
         ),
         how,
     )

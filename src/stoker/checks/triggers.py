@@ -122,8 +122,8 @@ def activation_above_threshold(subject: Subject) -> Iterator[Finding]:
         text = (
             f"activationThreshold {activation:g} is above threshold {threshold:g}",
             (
-                "A value between them needs more than one replica and yet counts as no activity: at "
-                "zero it does not wake, and running replicas go to zero after the cooldown"
+                "A value between them needs more than one replica and yet counts as no activity: "
+                "at zero it does not wake, and running replicas go to zero after the cooldown"
             ),
             f'activationThreshold: "{min(threshold, 1):g}" or less; it is left at exactly that',
         )
