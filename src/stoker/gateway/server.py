@@ -25,6 +25,7 @@ _PARSE_IN_THREAD = _MIB  # json.loads takes about 5 ms a MiB, in which nothing e
 _CONNECT_TIMEOUT = 5.0
 # uvicorn, and so vLLM, closes an idle connection after 5 s. One that is used at that moment fails.
 _KEEP_ALIVE = 4.0
+_CUT_OFF = 0.05  # after the grace; aiohttp takes 0 for "no limit"
 
 
 class Gateway:
@@ -84,7 +85,7 @@ class Gateway:
         )
         self._forwarder = Forwarder(self._session, self._dispatcher, self._clock)
         server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.0)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, backlog=1024)
         try:

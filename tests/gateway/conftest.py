@@ -1,0 +1,193 @@
+"""A scripted OpenAI server, a gateway and a client, all real, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from stoker.clock import LoopClock
+from stoker.gateway.dispatch import Backend
+from stoker.gateway.server import Gateway
+
+# A stream as vLLM sends it: the role, two tokens, the usage, the end.
+EVENTS = (
+    b'data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":null}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":"!"},"finish_reason":"stop"}]}\n\n',
+    b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
+    b"data: [DONE]\n\n",
+)
+
+
+Answer = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
+
+
+class _Dropped(asyncio.CancelledError):
+    """Ends a handler whose connection is gone."""
+
+
+class Engine:
+    """A model server that answers as its ``answer`` says; what it saw is in ``requests``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.requests: list[tuple[web.BaseRequest, bytes]] = []
+        self.answer: Answer = self.default
+        self.gate = asyncio.Event()  # a stream waits for it after its first event
+        self.gate.set()
+        self.cancelled = 0
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+
+    @property
+    def backend(self) -> Backend:
+        return Backend(self.name, f"http://127.0.0.1:{self.port}")
+
+    async def start(self) -> None:
+        server = web.Server(self._handle, handler_cancellation=True)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.01)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.content.read()  # `read` has a limit of 1 MiB
+        self.requests.append((request, body))
+        try:
+            return await self.answer(request, body)
+        except _Dropped:
+            raise
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def default(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """A chat completion, streamed if that was asked for."""
+        if json.loads(body).get("stream"):
+            return await self.stream(request)
+        await self.gate.wait()
+        return web.json_response(
+            {
+                "choices": [{"message": {"content": self.name}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 3, "completion_tokens": 7},
+            }
+        )
+
+    async def drop(self, request: web.BaseRequest, _body: bytes) -> web.StreamResponse:
+        """Close the connection without a byte."""
+        request.transport.close()
+        raise _Dropped
+
+    def write(self, data: bytes) -> Answer:
+        """Write bytes to the connection, whatever they are, and close it."""
+
+        async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+            request.transport.write(data)
+            return await self.drop(request, body)
+
+        return answer
+
+    def status(self, code: int, **headers: str) -> Answer:
+        """Answer *code*."""
+
+        async def answer(_request: web.BaseRequest, _body: bytes) -> web.StreamResponse:
+            return web.Response(status=code, text=f"engine says {code}", headers=headers)
+
+        return answer
+
+    async def stream(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in EVENTS:
+            await response.write(event)
+            await self.gate.wait()
+        await response.write_eof()
+        return response
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def engine(stack):
+    """Start a scripted engine."""
+
+    async def start(name: str = "pod-1") -> Engine:
+        made = Engine(name)
+        await made.start()
+        stack.push_async_callback(made.stop)
+        return made
+
+    return start
+
+
+@pytest.fixture
+def gateway(stack):
+    """Start a gateway for the model `m` with alias `alias`."""
+
+    async def start(*engines: Engine, **options: object) -> Gateway:
+        made = Gateway(LoopClock(), port=0, **options)
+        made.set_models({"m": ["alias"]})
+        made.set_backends("m", [engine.backend for engine in engines])
+        await made.start()
+        stack.push_async_callback(made.stop, 0.0)
+        return made
+
+    return start
+
+
+@pytest.fixture
+async def client(stack) -> aiohttp.ClientSession:
+    return await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+
+
+@pytest.fixture
+def post(client):
+    """Send a chat request for `m` to a gateway."""
+
+    def send(gateway: Gateway, path: str = "/v1/chat/completions", headers=None, **body: object):
+        body = {"model": "m", "messages": []} | body
+        headers = {"Content-Type": "application/json"} | (headers or {})
+        data = io.BytesIO(json.dumps(body).encode())
+        return asyncio.ensure_future(
+            _whole(client.post(gateway.url + path, data=data, headers=headers))
+        )
+
+    return send
+
+
+async def _whole(request) -> tuple[int, bytes, object]:
+    async with request as response:
+        return response.status, await response.read(), response.headers
+
+
+@pytest.fixture
+def until():
+    """Give the sockets the turns that they need for a condition to become true."""
+
+    async def wait(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture
+def events() -> tuple[bytes, ...]:
+    return EVENTS
