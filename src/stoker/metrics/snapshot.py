@@ -60,13 +60,16 @@ def load(storage: Storage, directory: Path) -> int:
     place = Place(str(directory))
     try:
         document = json.loads((directory / _SERIES).read_text(encoding="utf-8"))
-        with np.load(directory / _SAMPLES, allow_pickle=False) as columns:
+        with (
+            (directory / _SAMPLES).open("rb") as file,
+            np.load(file, allow_pickle=False) as columns,
+        ):
             times_ms, values = columns["times_ms"], columns["values"]
         lengths, labels = document["lengths"], [Labels(one) for one in document["labels"]]
         metadata = {name: Metadata(*fields) for name, fields in document["metadata"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"damaged metrics snapshot: {error}", place=place) from error
-    if document.get("version") != _VERSION or sum(lengths) != len(times_ms) != len(values):
+    if document.get("version") != _VERSION or not sum(lengths) == len(times_ms) == len(values):
         raise InputError("metrics snapshot of another version, or torn", place=place)
     ends = np.cumsum(lengths)
     for one, length, end in zip(labels, lengths, ends, strict=True):

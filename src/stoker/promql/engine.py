@@ -366,16 +366,13 @@ class _Evaluation:
             return Windows((), ends, node.range_ms)
         self._spend(len(inner_steps))
         inner = self._inner(inner_steps)
-        if value_type(node.expr) == "scalar":
-            tracks: list[Track] = [Track(EMPTY, inner_steps, inner.scalar(node.expr))]
-        else:
-            columns = inner.vector(node.expr)
-            rows = zip(columns.labels.labels, columns.values, columns.present, strict=True)
-            tracks = [
-                Track(labels, inner_steps[present], values[present])
-                for labels, values, present in rows
-                if present.any()
-            ]
+        columns = inner.vector(node.expr)
+        rows = zip(columns.labels.labels, columns.values, columns.present, strict=True)
+        tracks = [
+            Track(labels, inner_steps[present], values[present])
+            for labels, values, present in rows
+            if present.any()
+        ]
         self._samples = inner._samples  # noqa: SLF001 - of this class
         return Windows(tuple(tracks), ends, node.range_ms)
 

@@ -1,0 +1,254 @@
+"""The language of PromQL test scripts: reading.
+
+``load`` gives series at a fixed interval from time 0, ``clear`` forgets them, ``eval`` asks and
+says what must come out. Both the old words (``eval_fail``, ``expected_fail_message``) and the new
+ones (``expect fail msg: ...``) are read.
+"""
+
+from __future__ import annotations
+
+import ast as python_ast
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import promql_parser
+
+from stoker.errors import InputError, Place, QueryError
+from stoker.metrics.sample import EMPTY, STALE, Labels, MatchOp, parse_value
+from stoker.promql.ast import Selector
+from stoker.promql.parsing import parse
+
+_Note = Literal["fail", "warn", "no_warn", "info", "no_info"]
+_Expected = Literal["ordered", "string"] | _Note
+Point = float | None  # None: no sample at this step
+
+_LOAD = re.compile(r"load(_with_nhcb)?\s+(\S+)$")
+_INSTANT = re.compile(r"eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+))?\s*(.*)$")
+_RANGE = re.compile(
+    r"eval(?:_(fail|warn|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$"
+)
+_EXPECT = re.compile(r"expect\s+(ordered|fail|warn|no_warn|info|no_info|string)\b\s*(.*)$")
+_REPEATED = re.compile(r"(_|stale|[^x\s]+?)x(\d+)$")
+_STEPPED = re.compile(
+    r"([-+]?(?:[\d.]+(?:[eE][-+]?\d+)?|Inf|NaN))([-+][\d.]+(?:[eE][-+]?\d+)?)x(\d+)$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Series to add; the interval is seconds."""
+
+    interval: float
+    series: tuple[tuple[Labels, tuple[Point, ...]], ...]
+    native: tuple[Labels, ...]  # series with native histograms, which are not kept here
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Forget everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An error, a warning or an info that must come, or must not."""
+
+    kind: _Note
+    message: str = ""  # empty: any
+    is_regex: bool = False
+
+
+@dataclass(slots=True)
+class Eval:
+    """A question and what must come out. *step* 0 is an instant query."""
+
+    line: int
+    query: str
+    start: float
+    end: float
+    step: float
+    ordered: bool = False
+    string: str | None = None
+    scalar: float | None = None
+    series: list[tuple[Labels, tuple[Point, ...]]] = field(default_factory=list)
+    annotations: list[Annotation] = field(default_factory=list)
+    native: bool = False
+
+    def wants(self, kind: str) -> list[Annotation]:
+        """The annotations of one kind."""
+        return [one for one in self.annotations if one.kind == kind]
+
+
+Command = Load | Clear | Eval
+
+
+def read(text: str, source: str = "script") -> Iterator[Command]:
+    """The commands of a script. Raises InputError with the line."""
+    lines = text.split("\n")
+    at = 0
+    while at < len(lines):
+        number, line = at + 1, lines[at].strip()
+        at += 1
+        if not line or line.startswith("#"):
+            continue
+        block: list[tuple[int, str]] = []
+        while at < len(lines) and lines[at].strip() and lines[at][0] in " \t":
+            if not lines[at].strip().startswith("#"):
+                block.append((at + 1, lines[at].strip()))
+            at += 1
+        where = number
+        try:
+            if line.split()[0] == "clear":
+                yield Clear()
+            elif line.startswith("load"):
+                yield _load(line, block)
+            else:
+                command = _eval(line, number)
+                for where, detail in block:  # noqa: B007 - told in the error
+                    _expectation(command, detail)
+                yield command
+        except (ValueError, QueryError) as error:
+            raise InputError(str(error), place=Place(source, where)) from error
+
+
+def _load(line: str, block: list[tuple[int, str]]) -> Load:
+    found = _LOAD.match(line)
+    if found is None:
+        raise ValueError(f"expected `load INTERVAL`, got `{line}`")
+    series, native = [], []
+    for _, text in block:
+        labels, values = _series(text)
+        if "{{" in values:
+            native.append(labels)
+        else:
+            series.append((labels, tuple(points(values))))
+            if found[1] and labels.get("le"):
+                name = labels.name.removesuffix("_bucket")
+                native.append(labels.drop(["le"]).with_label("__name__", name))
+    return Load(duration(found[2]), tuple(series), tuple(native))
+
+
+def _eval(line: str, number: int) -> Eval:
+    found = _INSTANT.match(line)
+    if found is not None:
+        mode, at, query = found.groups()
+        moment = duration(at or "0")
+        command = Eval(number, query.strip(), moment, moment, 0)
+    else:
+        found = _RANGE.match(line)
+        if found is None:
+            raise ValueError(f"expected `load`, `clear` or `eval`, got `{line}`")
+        mode, start, end, step, query = found.groups()
+        command = Eval(number, query, duration(start), duration(end), duration(step))
+    if mode == "ordered":
+        command.ordered = True
+    elif mode in {"fail", "warn", "info"}:
+        command.annotations.append(Annotation(cast("_Note", mode)))
+    return command
+
+
+def _expectation(command: Eval, text: str) -> None:
+    """One line below ``eval``."""
+    if text.startswith(("expected_fail_message ", "expected_fail_regexp ")):
+        word, _, message = text.partition(" ")
+        command.annotations.append(Annotation("fail", message.strip(), word.endswith("regexp")))
+        return
+    if text.startswith("expect range vector"):
+        words = text.split()
+        command.start, command.step = duration(words[4]), duration(words[8])
+        return
+    found = _EXPECT.match(text)
+    if found is not None:
+        _expect(command, cast("_Expected", found[1]), found[2].strip())
+        return
+    if "{{" in text:
+        command.native = True
+        return
+    try:
+        command.scalar = parse_value(text)
+    except ValueError:
+        labels, values = _series(text)
+        command.series.append((labels, tuple(points(values))))
+
+
+def _expect(command: Eval, kind: _Expected, rest: str) -> None:
+    if kind == "ordered":
+        command.ordered = True
+    elif kind == "string":
+        command.string = str(python_ast.literal_eval(rest)) if rest[0] in "\"'" else rest.strip("`")
+    else:
+        word, _, message = rest.partition(":")
+        is_regex = word == "regex"
+        command.annotations.append(Annotation(kind, message.strip(), is_regex))
+
+
+def _series(text: str) -> tuple[Labels, str]:
+    """A label set in PromQL's notation, and what stands after it."""
+    end = _end_of_labels(text)
+    head = text[:end].strip()
+    if head == "{}":
+        return EMPTY, text[end:].strip()
+    node = parse(head)
+    if not isinstance(node, Selector) or any(m.op is not MatchOp.EQUAL for m in node.matchers):
+        raise ValueError(f"`{head}` is not a series")
+    return Labels((m.name, m.value) for m in node.matchers), text[end:].strip()
+
+
+def _end_of_labels(text: str) -> int:
+    brace, space = text.find("{"), re.search(r"\s", text)
+    first_space = space.start() if space else len(text)
+    if brace < 0 or (brace > first_space and text[first_space:brace].strip()):
+        return first_space
+    if text.startswith("{{", brace):
+        return first_space
+    quote = ""
+    for i in range(brace, len(text)):
+        character = text[i]
+        if quote:
+            if character == quote and text[i - 1] != "\\":
+                quote = ""
+        elif character in "\"'`":
+            quote = character
+        elif character == "}":
+            return i + 1
+    raise ValueError(f"`{text}` has no closing brace")
+
+
+def points(text: str) -> Iterator[Point]:
+    """Values of a series: ``1 2``, ``_`` for none, ``1x3`` again, ``1+2x3`` rising, ``stale``."""
+    for word in text.split():
+        stepped = _STEPPED.fullmatch(word)
+        if stepped:
+            first, change = parse_value(stepped[1]), parse_value(stepped[2])
+            # Added up, as the field's own reader does: 0+0.1x3 ends at 0.30000000000000004.
+            value = first
+            for _ in range(int(stepped[3]) + 1):
+                yield value
+                value += change
+            continue
+        repeated = _REPEATED.fullmatch(word)
+        if repeated:
+            times = int(repeated[2]) + (repeated[1] != "_")
+            yield from [_point(repeated[1])] * times
+            continue
+        yield _point(word)
+
+
+def _point(word: str) -> Point:
+    if word == "_":
+        return None
+    return STALE if word == "stale" else parse_value(word)
+
+
+def duration(text: str) -> float:
+    """Seconds: ``5m``, ``90``, ``-1m``."""
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text)
+    try:
+        seconds = parse_value(rest)
+    except ValueError:
+        seconds = promql_parser.parse_duration(rest).total_seconds()
+    if not math.isfinite(seconds):
+        raise ValueError(f"`{text}` is not a duration")
+    return sign * seconds

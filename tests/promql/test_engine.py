@@ -1,0 +1,179 @@
+"""What scripts cannot say: limits, errors, and properties that hold for all data."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoker.errors import QueryError
+from stoker.metrics.sample import Labels
+from stoker.metrics.storage import Storage
+from stoker.promql.engine import (
+    Limits,
+    QueryLimitError,
+    QueryTimeoutError,
+    instant,
+    range_,
+)
+from stoker.promql.parsing import format_query, parse
+from stoker.promql.value import Matrix, Scalar, String, Vector
+
+
+def filled(count: int = 3, samples: int = 10) -> Storage:
+    storage = Storage()
+    for t in range(samples):
+        for i in range(count):
+            storage.append(Labels({"__name__": "x", "i": str(i)}), 1000.0 + 5 * t, float(t * i))
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "text"),
+    [
+        ("1", Scalar, "scalar: 1 @[1045]"),
+        ('"a"', String, "a"),
+        ("sum(x)", Vector, "{} => 27 @[1045]"),
+        ('x{i="1"}', Vector, 'x{i="1"} => 9 @[1045]'),
+        ('x{i="1"}[10s]', Matrix, 'x{i="1"} =>\n8 @[1040]\n9 @[1045]'),
+    ],
+)
+def test_values_print_themselves_as_prometheus_does(query, kind, text):
+    value = instant(query, filled(), 1045)
+    assert isinstance(value, kind)
+    assert str(value) == text
+
+
+def test_error_carries_the_query():
+    with pytest.raises(QueryError) as caught:
+        instant("topk(NaN, x)", filled(), 1045)
+    assert caught.value.query == "topk(NaN, x)"
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        pytest.param("", "parse error", id="empty"),
+        pytest.param("(" * 10_000 + "x" + ")" * 10_000, "nested 10000 deep", id="parentheses"),
+        pytest.param("+".join(["x"] * 1000), "999 operators", id="operators"),
+        pytest.param("x" * 100_000, "at most", id="long"),
+        pytest.param("info(x)", "function `info` is not supported", id="info"),
+        pytest.param("limit_ratio(0.5, x)", "`limit_ratio` is not supported", id="limit_ratio"),
+        pytest.param("x + fill(0) x", "`fill` is experimental", id="fill"),
+        pytest.param('{a="b" or c="d"}', "not PromQL", id="or"),
+        pytest.param('x{a=~"("}', "regex", id="regex"),
+        pytest.param("x[5m:0s]", "duration|step", id="step"),
+    ],
+)
+def test_what_is_not_understood_is_a_query_error(query, words):
+    with pytest.raises(QueryError, match=words):
+        instant(query, filled(), 1045)
+
+
+def test_deepest_query_that_is_accepted_is_evaluated():
+    query = "(" * 64 + "-" * 100 + "x" + ")" * 64
+    assert len(instant(query, filled(), 1045)) == 3
+
+
+def test_missing_range_is_hinted_at():
+    with pytest.raises(QueryError) as caught:
+        parse("rate(x)")
+    assert caught.value.hint is not None
+    assert "rate(x[5m])" in caught.value.hint
+
+
+def test_too_many_samples_are_refused():
+    with pytest.raises(QueryLimitError, match="too many samples"):
+        range_("x", filled(), 1000, 1045, 1, limits=Limits(max_samples=100))
+
+
+def test_subqueries_count_on_the_same_account():
+    with pytest.raises(QueryLimitError):
+        instant("max_over_time(x[40s:1s])", filled(), 1045, limits=Limits(max_samples=100))
+
+
+def test_query_that_takes_too_long_is_stopped():
+    with pytest.raises(QueryTimeoutError):
+        range_("rate(x[1m])", filled(), 1000, 1045, 1, limits=Limits(timeout=0.0))
+
+
+@pytest.mark.parametrize("query", ["x[5m]", '"a"'])
+def test_range_query_needs_a_scalar_or_a_vector(query):
+    with pytest.raises(QueryError, match="must be Scalar or instant Vector"):
+        range_(query, filled(), 1000, 1045, 5)
+
+
+def test_range_query_needs_a_step():
+    with pytest.raises(QueryError, match="resolution"):
+        range_("x", filled(), 1000, 1045, 0)
+
+
+PRINTABLE = [
+    "sum by (a) (rate(x_total[5m] offset 1m))",
+    'x{a="1",b=~"2|3",c!="4"}',
+    "a + on (b) group_left (c) d",
+    "max_over_time(rate(x[1m])[5m:30s])",
+    "topk(3, x) or vector(0)",
+    "histogram_quantile(0.9, sum by (le) (rate(h_bucket[2m])))",
+    "-x @ 100.000 ^ 2",
+    'label_replace(x, "a", "$1", "b", "(.*)")',
+    'count_values without (a) ("v", x) > bool 1',
+]
+
+
+@given(
+    st.recursive(
+        st.sampled_from(PRINTABLE),
+        lambda inner: st.one_of(
+            st.tuples(inner, st.sampled_from(["+", "-", "*", "/", ">", "and", "or"]), inner).map(
+                lambda parts: f"({parts[0]}) {parts[1]} ({parts[2]})"
+            ),
+            inner.map(lambda one: f"sum without (z) ({one})"),
+            inner.map(lambda one: f"avg_over_time(({one})[2m:10s])"),
+        ),
+        max_leaves=4,
+    )
+)
+def test_printing_and_parsing_again_changes_nothing(query):
+    assert parse(format_query(query)) == parse(query)
+
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=32)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), NUMBERS), min_size=1, max_size=12))
+def test_sum_by_is_the_sum_of_each_group(rows):
+    storage, groups = Storage(), {}
+    for i, (group, value) in enumerate(rows):
+        storage.append(Labels({"__name__": "x", "g": group, "i": str(i)}), 1000, value)
+        groups.setdefault(group, []).append(value)
+    value = instant("sum by (g) (x)", storage, 1000)
+    assert len(value) == len(groups)
+    for sample in value.samples:
+        expected = sum(groups[sample.labels.get("g")])
+        if math.isnan(expected):
+            assert math.isnan(sample.v)
+        else:
+            assert sample.v == pytest.approx(expected, rel=1e-9, abs=1e25)
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 50)), min_size=2, max_size=20),
+    st.sampled_from(
+        ["x", "rate(x[20s])", "sum(x)", "max_over_time(x[15s])", "x > 10", "absent(x)"]
+    ),
+)
+def test_range_query_is_an_instant_query_at_each_step(values, query):
+    storage = Storage()
+    for i, value in enumerate(values):
+        if value is not None:
+            storage.append(Labels({"__name__": "x"}), 1000 + 5 * i, float(value))
+    matrix = range_(query, storage, 1000, 1100, 7, lookback=12)
+    points = {point for series in matrix.series for point in series.points}
+    expected = set()
+    for t in range(1000, 1101, 7):
+        value = instant(query, storage, t, lookback=12)
+        expected |= {(sample.t, sample.v) for sample in value.samples}
+    assert points == expected
