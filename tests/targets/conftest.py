@@ -1,4 +1,6 @@
-"""Fakes at the three seams of a node: what starts processes, what probes them, what counts requests."""
+"""Fakes at the seams of a node: what starts processes, probes them, counts requests."""
+
+# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
 
 from __future__ import annotations
 
@@ -220,3 +222,13 @@ def workload() -> Callable[..., Workload]:
 @pytest.fixture
 def pod() -> Callable[..., Pod]:
     return _pod
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def traffic() -> FakeTraffic:
+    return FakeTraffic()

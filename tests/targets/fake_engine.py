@@ -3,6 +3,8 @@
 ``fake_engine.py PORT [--start-delay S] [--exit CODE] [--ignore-term] [--worker] [--fail-health]``
 """
 
+# ruff: noqa: T201 - what it prints is its log
+
 import argparse
 import http.server
 import signal

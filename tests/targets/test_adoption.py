@@ -57,9 +57,7 @@ async def test_its_readiness_is_asked_anew(world, workload, successor):
     assert deployment.pods()[0].ready_at == after.clock.now()
 
 
-async def test_the_startup_probe_is_not_repeated_for_one_that_was_ready(
-    world, workload, successor
-):
+async def test_the_startup_probe_is_not_repeated_for_one_that_was_ready(world, workload, successor):
     before = world()
     work = workload(startup_probe=Probe(path="/startup"), readiness_probe=READINESS)
     await before.deployment(work)

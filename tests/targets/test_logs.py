@@ -131,6 +131,4 @@ def test_logs_of_living_pods_and_of_the_last_twenty_gone_are_kept(folder):
             os.utime(path, (1000 - age, 1000 - age))
     folder.prune({"pod24"})
     left = {path.name for path in folder.path.iterdir()}
-    assert left == {
-        f"pod{n}{end}" for n in (*range(20), 24) for end in (".log", ".previous.log")
-    }
+    assert left == {f"pod{n}{end}" for n in (*range(20), 24) for end in (".log", ".previous.log")}

@@ -1,5 +1,7 @@
 """When probes are sent and what they add up to, under virtual time."""
 
+# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
+
 import asyncio
 
 import pytest
