@@ -1,7 +1,6 @@
 """The profiles agree with the measured tables that they were fitted to."""
 
 import csv
-import os
 from pathlib import Path
 
 import pytest
@@ -9,17 +8,11 @@ import pytest
 from stoker.errors import InputError
 from stoker.simulator.profiles import PROFILES, profile
 
-SHARED = Path(os.environ.get("STOKER_SHARED", Path(__file__).parents[3] / "shared"))
-CALIBRATION = SHARED / "data" / "calibration"
 GPUS = {"a100": "a100_sxm", "h100": "h100_sxm", "h200": "h200_sxm"}
 
-needs_calibration = pytest.mark.skipif(
-    not CALIBRATION.is_dir(), reason="measured step times are not here: set STOKER_SHARED"
-)
 
-
-def rows(file: str, gpu: str) -> list[dict[str, str]]:
-    with (CALIBRATION / file).open() as lines:
+def rows(data: Path, file: str, gpu: str) -> list[dict[str, str]]:
+    with (data / "calibration" / file).open() as lines:
         return [
             row
             for row in csv.DictReader(lines)
@@ -27,12 +20,13 @@ def rows(file: str, gpu: str) -> list[dict[str, str]]:
         ]
 
 
-@needs_calibration
 @pytest.mark.parametrize(("gpu", "error"), [("a100", 0.11), ("h100", 0.07), ("h200", 0.08)])
-def test_a_decode_step_is_as_long_as_measured(gpu, error):
+def test_a_decode_step_is_as_long_as_measured(gpu, error, shared_data):
     engine = profile(f"llama-3.1-8b-{gpu}")
     measured = [
-        row for row in rows("aisimulate_vllm_decode_step_ms.csv", gpu) if row["decode_step_ms"]
+        row
+        for row in rows(shared_data, "aisimulate_vllm_decode_step_ms.csv", gpu)
+        if row["decode_step_ms"]
     ]
     assert len(measured) > 20
     for row in measured:
@@ -43,13 +37,14 @@ def test_a_decode_step_is_as_long_as_measured(gpu, error):
         ), row
 
 
-@needs_calibration
 @pytest.mark.parametrize("gpu", sorted(GPUS))
-def test_a_prefill_of_512_tokens_and_more_is_within_17_percent_of_the_measured_one(gpu):
+def test_a_prefill_of_512_tokens_and_more_is_within_17_percent_of_the_measured_one(
+    gpu, shared_data
+):
     engine = profile(f"llama-3.1-8b-{gpu}")
     measured = [
         row
-        for row in rows("aisimulate_vllm_prefill_ms.csv", gpu)
+        for row in rows(shared_data, "aisimulate_vllm_prefill_ms.csv", gpu)
         if int(row["prompt_tokens"]) >= 512
     ]
     assert len(measured) == 5

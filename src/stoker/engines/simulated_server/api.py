@@ -99,7 +99,7 @@ def count_tokens(text: str) -> int:
 def _json(raw: bytes) -> Mapping[str, Any]:
     try:
         body = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _invalid("json_invalid", None, f"JSON decode error: {error}") from error
     if not isinstance(body, dict):
         raise _invalid("model_attributes_type", None, "Input should be a valid dictionary")
@@ -123,7 +123,8 @@ def _integer(body: Mapping[str, Any], field: str, default: int | None) -> int | 
     value = body.get(field)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole:
         raise _invalid("int_parsing", field, "Input should be a valid integer")
     return int(value)
 

@@ -73,6 +73,7 @@ async def _serve(options: Options, began: float) -> int:
             return 0
         replica = Replica(options)
         await replica.open(listener)
+        gc.freeze()  # what was imported stays: no collection looks at it again
         await stop.wait()
         await replica.close()
     return 0
@@ -130,9 +131,9 @@ class Replica:
             kv_bytes_per_token=options.profile.kv_bytes_per_token,
         )
         self._options = options
-        self._metrics = MetricsPage(engine, options.name, config, clock.now())
-        self._batching = Batching(engine, self._metrics, clock)
-        self._routes = Routes(options, self._batching, self._metrics, clock)
+        self.metrics = MetricsPage(engine, options.name, config, clock.now())
+        self.batching = Batching(engine, self.metrics, clock)
+        self._routes = Routes(options, self.batching, self.metrics, clock)
         self._runner = web.AppRunner(
             self._routes.application(),
             access_log=None,
@@ -152,28 +153,26 @@ class Replica:
         log.info("Starting vLLM API server on http://%s:%d", host, port)
         log.info("Application startup complete.")
         self._stats = asyncio.create_task(self._log_stats())
-        gc.collect()
-        gc.freeze()
 
     async def close(self) -> None:
         """Finish what is in flight within ``--shutdown-timeout``, cut the rest, stop listening."""
         self._routes.draining = True
         timeout = self._options.shutdown_timeout
-        log.info("Shutting down, %d requests in flight", self._batching.in_flight)
+        log.info("Shutting down, %d requests in flight", self.batching.in_flight)
         if timeout > 0.0:
             try:
                 async with asyncio.timeout(timeout):
-                    await self._batching.drained()
+                    await self.batching.drained()
             except TimeoutError:
-                log.warning("%d requests aborted after %g s", self._batching.in_flight, timeout)
-        self._batching.abort_all()
+                log.warning("%d requests aborted after %g s", self.batching.in_flight, timeout)
+        self.batching.abort_all()
         if self._stats is not None:
             self._stats.cancel()
         await self._runner.cleanup()
         log.info("Application shutdown complete.")
 
     def _step(self, step: Step) -> None:
-        self._metrics.step(step)
+        self.metrics.step(step)
         self._prompt_tokens += step.prompt_tokens
         self._generated_tokens += step.generated_tokens
 
@@ -181,7 +180,7 @@ class Replica:
         """The line that vLLM writes every ten seconds while there is something to tell."""
         while True:
             await asyncio.sleep(_STATS_PERIOD)
-            engine = self._batching.engine
+            engine = self.batching.engine
             if not (self._prompt_tokens or self._generated_tokens or engine.waiting):
                 continue
             totals = engine.counters

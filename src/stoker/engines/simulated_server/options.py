@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stoker.engines.commandline import flag_name, split_flag
+from stoker.engines.flags import flag_name, split_flag
 from stoker.errors import InputError
 from stoker.simulator.engine import Limits
 from stoker.simulator.profiles import DEFAULT_PROFILE, EngineProfile, profile
