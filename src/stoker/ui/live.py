@@ -149,7 +149,7 @@ def _model_lines(model: ModelOverview, history: History) -> Text:
         when = model["decision_time"]
         told = f"\n  decision  {model['decision']}"
         told += f", {model['decision_message']}" if model["decision_message"] else ""
-        text.append(told + (f" ({local_time(when)})" if when else ""), style="not bold")
+        text.append(told + ("" if when is None else f" ({local_time(when)})"), style="not bold")
     if model["warning"]:
         text.append(f"\n  warning   {model['warning']}", style="not bold yellow")
     return text
