@@ -1,6 +1,6 @@
 """Fakes at the seams of a node: what starts processes, probes them, counts requests."""
 
-# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
+# ruff: noqa: ARG002 - a fake has the signature of what it stands for
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Names as a ReplicaSet makes them."""
 
-# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
+# ruff: noqa: ARG002 - a fake has the signature of what it stands for
 
 import re
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """A replica from Pending to gone, on fakes and in virtual time."""
 
-# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
+# ruff: noqa: ARG001 - a fake has the signature of what it stands for
 
 import asyncio
 import errno

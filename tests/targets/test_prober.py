@@ -1,6 +1,6 @@
 """Probes over the wire, and the kubelet's words for what can go wrong."""
 
-# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
+# ruff: noqa: ARG001 - a fake has the signature of what it stands for
 
 import asyncio
 import os

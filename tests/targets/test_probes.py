@@ -1,6 +1,6 @@
 """When probes are sent and what they add up to, under virtual time."""
 
-# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
+# ruff: noqa: ARG002 - a fake has the signature of what it stands for
 
 import asyncio
 

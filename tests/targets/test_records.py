@@ -1,6 +1,6 @@
 """What a successor reads is what was written, or nothing."""
 
-# ruff: noqa: ARG001, ARG002 - a fake has the signature of what it stands for
+# ruff: noqa: ARG001 - a fake has the signature of what it stands for
 
 import errno
 import json
