@@ -11,7 +11,7 @@ _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """``15s``, ``1m30s``, ``500ms``, or plain seconds: as in the flags of Kubernetes."""
 
     name = "duration"

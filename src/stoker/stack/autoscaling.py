@@ -10,14 +10,16 @@ from stoker.clock import Clock
 from stoker.controller import Controller
 from stoker.metrics.storage import Storage
 from stoker.resources.workload import Workload
-from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.spec import ScalingSpec, TriggerSpec
 from stoker.scaling.state import ScalingState
-from stoker.stack.embedded import samples_of
+from stoker.stack.embedded import query_for, samples_of
 from stoker.stack.loops import Loops
 from stoker.stack.options import Options
 from stoker.stack.store import Remembered
 from stoker.targets.base import ScaleTarget
 from stoker.tick import Tick
+from stoker.triggers.base import TriggerContext
+from stoker.triggers.registry import build_trigger
 
 _TICKS = 240  # an hour of syncs
 
@@ -52,7 +54,7 @@ def annotated(spec: ScalingSpec, annotations: Mapping[str, str | None]) -> Scali
     return replace(spec, annotations={k: v for k, v in merged.items() if v is not None})
 
 
-def autoscaling_of(
+def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     spec: ScalingSpec,
     workload: Workload,
     target: ScaleTarget,
@@ -66,9 +68,13 @@ def autoscaling_of(
 ) -> Autoscaling:
     """Put the parts of a ScaledObject together; *remembered* is what an earlier run left."""
     state = remembered.state if remembered else ScalingState.new(clock.now())
+    spec = with_options(spec, options, remembered)
+    context = TriggerContext(
+        query_for(storage), namespace=spec.namespace, timeout=options.settings.http_timeout
+    )
     controller = Controller(
-        with_options(spec, options, remembered),
-        triggers_of(spec, storage, options),
+        spec,
+        [build_trigger(trigger, context) for trigger in spec.triggers],
         target,
         state,
         settings=options.settings,
@@ -88,4 +94,14 @@ def with_options(spec: ScalingSpec, options: Options, remembered: Remembered | N
     """*spec* with what flags override, and with annotations that were set while it ran."""
     if options.polling_interval is not None:
         spec = replace(spec, polling_interval=options.polling_interval)
+    if options.prometheus_url is not None:
+        spec = replace(spec, triggers=tuple(_asking(options, t) for t in spec.triggers))
     return spec if remembered is None else annotated(spec, remembered.annotations)
+
+
+def _asking(options: Options, trigger: TriggerSpec) -> TriggerSpec:
+    """*trigger* with the server of ``--prometheus`` in place of its own."""
+    if trigger.type != "prometheus" or options.prometheus_url is None:
+        return trigger
+    metadata = {**trigger.metadata, "serverAddress": options.prometheus_url}
+    return replace(trigger, metadata=metadata)

@@ -1,33 +1,96 @@
-"""How triggers ask the embedded storage, and what step 1 says of it."""
+"""The embedded Prometheus of a run: how triggers ask it, what step 1 says of it, its port."""
 
 from __future__ import annotations
 
-from stoker.metrics.sample import Matcher
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from stoker.api.prometheus import make_app
+from stoker.api.prometheus_wire import value_json
+from stoker.clock import Clock
+from stoker.errors import ConflictError
+from stoker.metrics.sample import equals
+from stoker.metrics.scrape import Scraper
 from stoker.metrics.storage import Storage
-from stoker.promql import instant
-from stoker.promql.value import api_data
+from stoker.promql.engine import instant
+from stoker.promql.value import Vector
 from stoker.resources.workload import Workload
 from stoker.stack.scraping import engine_service
 from stoker.tick import Samples
 from stoker.triggers.base import QueryAnswer, QueryFunction
 
+_CLUSTER_SUFFIXES = (".svc", ".svc.cluster.local")
 
-def embedded_query(storage: Storage) -> QueryFunction:
-    """Answers as the HTTP API would, without the HTTP."""
+
+def is_cluster_address(address: str) -> bool:
+    """Whether *address* is a Service name, which nothing outside a cluster can resolve."""
+    host = urlsplit(address).hostname or ""
+    return host.rstrip(".").endswith(_CLUSTER_SUFFIXES)
+
+
+def query_for(storage: Storage) -> Callable[[str], QueryFunction | None]:
+    """The embedded storage in the place of every Service name; other addresses are asked."""
 
     async def ask(query: str, at: float) -> QueryAnswer:
-        data = api_data(instant(query, storage, at))
+        data = cast("dict[str, Any]", value_json(instant(query, storage, at)))
         return QueryAnswer(data["resultType"], data["result"])
 
-    return ask
+    return lambda address: ask if is_cluster_address(address) else None
+
+
+def number_of(query: str, storage: Storage, now: float) -> float | None:
+    """The one number that *query* gives, None when it gives none."""
+    answer = instant(query, storage, now)
+    if not isinstance(answer, Vector) or len(answer.samples) != 1:
+        return None
+    return answer.samples[0].v
 
 
 def samples_of(storage: Storage, workload: Workload, now: float) -> Samples:
-    """What was scraped of *workload*: replicas, series, and how long ago."""
-    mine = Matcher.equal("job", engine_service(workload))
-    newest = storage.newest((mine,))
+    """What was scraped of *workload*: replicas that answer, series, and how long ago."""
+    service = engine_service(workload)
+    matchers = equals(job=service)
+    newest = storage.newest(matchers)
     return Samples(
-        replicas_scraped=storage.series_count((mine, Matcher.equal("__name__", "up"))),
-        series=storage.series_count((mine,)),
+        replicas_scraped=int(number_of(f'sum(up{{job="{service}"}})', storage, now) or 0),
+        series=storage.series_count(matchers),
         newest_age=None if newest is None else max(now - newest, 0.0),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusServer:
+    """The Prometheus API with its port."""
+
+    url: str
+    runner: web.AppRunner
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self.runner.cleanup()
+
+
+async def serve_prometheus(
+    storage: Storage, clock: Clock, scraper: Scraper, *, host: str, port: int
+) -> PrometheusServer:
+    """Listen on *host*:*port*; 0 is a free port. Raises ConflictError when it is taken."""
+    runner = web.AppRunner(
+        make_app(storage, clock, scraper),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=0.5,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConflictError(
+            f"the Prometheus API cannot listen on {host}:{port}: {error.strerror}",
+            hint="choose another port with `--prometheus-port`; does a Prometheus run here?",
+        ) from None
+    return PrometheusServer(f"http://{host}:{runner.addresses[0][1]}", runner)

@@ -7,24 +7,14 @@ from collections.abc import Mapping
 
 from stoker.api.views import EventLine, ModelOverview
 from stoker.events import Event
-from stoker.gateway import Gateway
+from stoker.gateway.server import Gateway
 from stoker.metrics.storage import Storage
-from stoker.promql import instant
-from stoker.promql.value import Vector
 from stoker.scaling.observation import TriggerReading
 from stoker.stack.applications import RunningApplication
+from stoker.stack.embedded import number_of
 from stoker.stack.scraping import engine_service
 
 _EVENTS = 12
-
-
-def engine_value(storage: Storage, query: str, now: float) -> float | None:
-    """The one number that *query* gives, None when it gives none."""
-    answer = instant(query, storage, now)
-    if not isinstance(answer, Vector) or len(answer.samples) != 1:
-        return None
-    value = answer.samples[0].v
-    return value if math.isfinite(value) else None
 
 
 def model_overview(
@@ -43,7 +33,8 @@ def model_overview(
     tick = scaled.ticks[-1] if scaled and scaled.ticks else None
 
     def engines(query: str) -> float | None:
-        return engine_value(storage, query.replace("{}", selector), now)
+        value = number_of(query.replace("{}", selector), storage, now)
+        return value if value is not None and math.isfinite(value) else None
 
     return ModelOverview(
         model=application.workload.model,

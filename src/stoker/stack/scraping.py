@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stoker.metrics.sample import Labels
 from stoker.metrics.scrape import ScrapeTarget
 from stoker.resources.workload import Workload
 from stoker.stack.options import Options
@@ -58,7 +59,7 @@ def scrape_targets(
     return [
         ScrapeTarget(
             url=f"{pod.url}/metrics",
-            labels=replica_labels(workload, pod),
+            labels=Labels(replica_labels(workload, pod)),
             interval=options.scrape_interval,
             timeout=min(options.scrape_interval, 10.0),
         )

@@ -18,11 +18,12 @@ from typing import Any
 from stoker.api.changes import Changes
 from stoker.api.control import serve_control
 from stoker.api.discovery import Discovery, remove_discovery, write_discovery
-from stoker.api.prometheus import serve_prometheus
 from stoker.clock import Clock
 from stoker.events import EventLog, ObjectRef
-from stoker.gateway import Backend, Gateway
-from stoker.metrics.scrape import Scraper
+from stoker.gateway.dispatch import Backend
+from stoker.gateway.server import Gateway
+from stoker.metrics.sample import Labels
+from stoker.metrics.scrape import Scraper, ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.resources import Application, Bundle
 from stoker.scaling.decision import Decision
@@ -30,6 +31,7 @@ from stoker.scaling.spec import ScalingSpec
 from stoker.stack.applications import RunningApplication
 from stoker.stack.autoscaling import Autoscaling, autoscaling_of
 from stoker.stack.backend import RunBackend
+from stoker.stack.embedded import serve_prometheus
 from stoker.stack.options import Options
 from stoker.stack.scraping import router_labels, scrape_targets
 from stoker.stack.store import Remembered, ScalingStore
@@ -93,7 +95,7 @@ class Stack:
                 await self._run(application, remembered)
             self.node.end_unclaimed()
             self.scraper.set_targets(self._scrape_targets())
-            await self.scraper.start()
+            self._background(self.scraper.run())
             self._background(self._scrape_gateway())
             await self._publish()
         except BaseException:
@@ -111,7 +113,6 @@ class Stack:
         for application in self.applications:
             if application.autoscaling:
                 await application.autoscaling.controller.close()
-        await self.scraper.stop()
         await self._servers.aclose()
 
     async def failed(self) -> None:
@@ -173,7 +174,7 @@ class Stack:
 
     async def _scrape_gateway(self) -> None:
         """The gateway's page, as the router would be scraped, without the detour."""
-        labels = router_labels(self.options, self.gateway.port)
+        labels = Labels(router_labels(self.options, self.gateway.port))
         while True:
             self.scraper.ingest(self.gateway.page(), labels, self.clock.now())
             await self.clock.sleep(self.options.scrape_interval)
@@ -208,7 +209,7 @@ class Stack:
         self.scraper.set_targets(self._scrape_targets())
         self.changes.notify()
 
-    def _scrape_targets(self) -> list[Any]:
+    def _scrape_targets(self) -> list[ScrapeTarget]:
         return scrape_targets(
             ((a.workload, a.deployment.pods()) for a in self.applications), self.options
         )
