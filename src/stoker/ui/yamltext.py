@@ -1,8 +1,8 @@
-"""YAML in the hand of kubectl: keys sorted, no anchors, double quotes where a string needs them."""
+"""YAML in the hand of kubectl: no anchors, double quotes where a string needs them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import yaml
@@ -31,6 +31,11 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def to_yaml(document: Any) -> str:
-    """*document* as text; more than one is up to the caller, with ``---`` between."""
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=80)
+def to_yaml(document: Any, *, sort_keys: bool = True) -> str:
+    """*document* as text. Without *sort_keys* the fields stay in their order."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=sort_keys, allow_unicode=True, width=80)
+
+
+def to_yaml_stream(documents: Iterable[Any]) -> str:
+    """Several documents with ``---`` between them, their fields in their order."""
+    return "---\n".join(to_yaml(document, sort_keys=False) for document in documents)
