@@ -236,32 +236,38 @@ class _Reader:
         if scaling is None:
             return
         place = scaled_object.place("spec", "scaleTargetRef", "name")
+        target = _target_name(scaled_object)
         for index, application in enumerate(self.applications):
-            if application.workload.name != scaling.target.name:
+            if application.workload.name != target:
                 continue
             if application.scaled_object is not None:
                 other = application.scaled_object.place()
-                message = f"`{scaling.target.name}` is scaled by another ScaledObject already"
+                message = f"`{target}` is scaled by another ScaledObject already"
                 self._error(message, place, f"see {other}: KEDA's webhook refuses this")
                 return
             self.applications[index] = replace(
                 application, scaling=scaling, scaled_object=scaled_object
             )
             return
-        if scaling.target.name in self._charts.deployments | self._names:
+        if target in self._charts.deployments | self._names:
             return  # it is there, and what is wrong with it has been told
         there = sorted(application.workload.name for application in self.applications)
         there += sorted(item.what for item in self.skipped if item.what.startswith("Deployment "))
-        hint = did_you_mean(scaling.target.name, there)
+        hint = did_you_mean(target, there)
         if hint is None:
             hint = f"there is {', '.join(there)}" if there else "there is no Deployment at all"
         self._error(f"the scale target `{scaling.target}` is not in these files", place, hint)
 
 
 def _target_name(manifest: Manifest) -> str:
+    """The Deployment that a ScaledObject scales, as written; with its kind if it is another."""
     spec = manifest.content.get("spec")
     target = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
-    return str(target.get("name", "")) if isinstance(target, dict) else ""
+    if not isinstance(target, dict):
+        return ""
+    kind = str(target.get("kind") or "Deployment")
+    name = str(target.get("name", ""))
+    return name if kind.lower() == "deployment" else f"{kind} {name}"
 
 
 def _inside(document: Document, index: int) -> Origin:

@@ -11,8 +11,8 @@ from stoker.errors import InputError
 from stoker.resources import commandline, knownfields
 from stoker.resources.document import Manifest, Path
 from stoker.resources.environment import Sources, expand, resolve_env
+from stoker.resources.metadata import Labels, ObjectMeta
 from stoker.resources.quantity import parse_quantity
-from stoker.resources.scaledobject import ObjectMeta
 from stoker.resources.validation import Int32, Model, PartialModel, Text, validate
 from stoker.resources.workload import Probe, Workload
 
@@ -109,7 +109,7 @@ class PodSpec(PartialModel):
 class TemplateMeta(PartialModel):
     """``metadata`` of a pod template."""
 
-    labels: dict[str, str] | None = None
+    labels: Labels | None = None
     others: ClassVar = frozenset({"name", "namespace", "annotations", "creationTimestamp"})
 
 

@@ -8,7 +8,7 @@ does not do what its author meant is a matter for :mod:`stoker.checks`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from stoker.errors import InputError
 from stoker.resources.document import Manifest, Path
 from stoker.resources.hpa import HPABehavior
+from stoker.resources.metadata import ObjectMeta, object_name
 from stoker.resources.validation import Int32, Model, validate
 from stoker.scaling.spec import (
     Fallback,
@@ -28,45 +29,13 @@ from stoker.scaling.spec import (
 )
 
 API_VERSION = "keda.sh/v1alpha1"
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _GO_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _RESOURCE_TRIGGERS = ("cpu", "memory")
 _UNCACHED_TRIGGERS = ("cpu", "memory", "cron")
 
 
-def object_name(value: str) -> str:
-    """Refuse what the API server refuses as a name."""
-    if len(value) > 253 or not _DNS_SUBDOMAIN.fullmatch(value):
-        raise ValueError(
-            f"must be lower-case letters, digits, `-` and `.`, and begin and end with a letter or "
-            f'digit, not "{value}"'
-        )
-    return value
-
-
-Name = Annotated[str, AfterValidator(object_name)]
 Count = Annotated[Int32, Field(ge=0)]
 Positive = Annotated[Int32, Field(ge=1)]
-
-
-class ObjectMeta(Model):
-    """The fields of ``metadata`` that mean something here, and those that a server adds."""
-
-    name: Name
-    namespace: Name | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    generate_name: Any = None
-    finalizers: Any = None
-    owner_references: Any = None
-    creation_timestamp: Any = None
-    deletion_timestamp: Any = None
-    deletion_grace_period_seconds: Any = None
-    uid: Any = None
-    resource_version: Any = None
-    generation: Any = None
-    managed_fields: Any = None
-    self_link: Any = None
 
 
 class ScaleTarget(Model):
@@ -348,8 +317,3 @@ def _scaling_modifiers(resource: ScaledObject, name: _NameOf) -> Iterator[_Probl
 
 
 _RULES = (_replica_bounds, _names, _triggers, _only_resource_triggers, _scaling_modifiers)
-
-
-def is_scaled_object(content: Mapping[str, Any]) -> bool:
-    """Whether a document is meant to be a ScaledObject, whatever its version."""
-    return content.get("kind") == "ScaledObject"
