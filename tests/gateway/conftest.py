@@ -182,7 +182,7 @@ def until():
 
     async def wait(condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - conditions are of many kinds
                 await asyncio.sleep(0.002)
 
     return wait

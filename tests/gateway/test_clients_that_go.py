@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 
 
 @pytest.fixture
@@ -57,8 +58,6 @@ async def test_a_slow_reader_slows_the_engine_and_not_the_gateways_memory(
 
     async def flood(request, _body):
         nonlocal written
-        from aiohttp import web
-
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for _ in range(2000):

@@ -40,7 +40,7 @@ async def test_the_first_event_arrives_while_the_engine_still_works(
 async def test_answers_of_any_length_arrive_whole(length, chunked, engine, gateway, post):
     blob = os.urandom(length)
 
-    async def answer(request, _body):
+    async def answer(_request, _body):
         response = web.Response(body=blob, content_type="application/octet-stream")
         if chunked:
             response.enable_chunked_encoding()
@@ -166,7 +166,7 @@ async def test_the_engines_own_errors_pass_unchanged(code, engine, gateway, post
     assert len(pod.requests) == 1
 
 
-async def test_a_connection_serves_many_requests(engine, gateway, post, client):
+async def test_a_connection_serves_many_requests(engine, gateway, post):
     pod = await engine()
     door = await gateway(pod)
     for _ in range(3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import aiohttp
 import pytest
@@ -186,7 +187,9 @@ async def test_a_stream_that_the_engine_aborts_is_passed_on_and_counted_as_faile
 
 
 async def test_a_text_that_speaks_of_an_abort_is_not_one(engine, gateway, post):
-    text = b'{"choices":[{"message":{"content":"\\"finish_reason\\": \\"abort\\""},"finish_reason":"stop"}]}'
+    text = json.dumps(
+        {"choices": [{"message": {"content": ABORTED.decode()}, "finish_reason": "stop"}]}
+    ).encode()
     pod = await engine()
     pod.answer = pod.write(
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"

@@ -96,7 +96,8 @@ CANCELLED = "cancelled"  # by the person at the keyboard: neither good nor bad
 
 def percentile(ordered: Sequence[float], q: float) -> float:
     """The *q* quantile, 0 < q <= 1, of values in ascending order, by nearest rank."""
-    return ordered[max(math.ceil(q * len(ordered)), 1) - 1]
+    rank = math.ceil(round(q * len(ordered), 9))  # 0.55 * 20 is a little more than 11 in floats
+    return ordered[max(rank, 1) - 1]
 
 
 def distribution(values: Iterable[float]) -> Distribution | None:

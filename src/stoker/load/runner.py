@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import cycle
 
 from stoker.clock import Clock, stopwatch
-from stoker.errors import ConflictError, InputError
+from stoker.errors import ConflictError, InputError, StokerError
 from stoker.load.answer import Answer
 from stoker.load.http import Client, HttpFailure, Origin
 from stoker.load.report import CANCELLED, LoadReport, Result, summarize
@@ -184,10 +184,16 @@ class _Sender:
         """Everything, to the last answer."""
         self.start = self.clock.now()
         requests = zip(self.plan.arrivals, cycle(self.models), strict=False)
-        if self.plan.concurrency is None:
-            await self._open_loop(requests)
-        else:
-            await self._closed_loop(requests, self.plan.concurrency)
+        try:
+            if self.plan.concurrency is None:
+                await self._open_loop(requests)
+            else:
+                await self._closed_loop(requests, self.plan.concurrency)
+        except ExceptionGroup as group:
+            for error in group.exceptions:
+                if isinstance(error, StokerError):  # a wrong line of the trace
+                    raise error from None
+            raise
 
     async def _open_loop(self, requests: Iterator[tuple[Arrival, str]]) -> None:
         async with asyncio.TaskGroup() as group:
