@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from stoker.errors import QueryError
 from stoker.metrics.sample import Labels
 from stoker.metrics.storage import Storage
+from stoker.promql import parsing
 from stoker.promql.engine import (
     Limits,
     QueryLimitError,
@@ -177,3 +180,46 @@ def test_range_query_is_an_instant_query_at_each_step(values, query):
         value = instant(query, storage, t, lookback=12)
         expected |= {(sample.t, sample.v) for sample in value.samples}
     assert points == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x @ -1",
+        "x @-.5",
+        "x offset Inf",
+        "x offset -NaN",
+        "x @ 1e30",
+        "x @ NaN",
+        "x[1e30]",
+        "x[5m:1e30]",
+    ],
+)
+def test_time_that_no_clock_can_show_is_a_query_error(query):
+    with pytest.raises(QueryError):
+        instant(query, filled(), 1045)
+
+
+WORDS = """
+sum rate x { } ( ) [ ] 5m : , by without on ignoring group_left bool == =~ "a" 'b' `c` 1 1e3 Inf NaN
+0x1F @ offset start() end() - + * / ^ and or unless topk quantile {a="b"} [5m] [1m:10s] [5m:] é \\ #
+; % atan2 absent scalar vector time() 99999999999999999999 1d -5m 1e30 clamp(x,1,2) round(x,0)
+count_values("v",x) sort_by_label(x,"a") histogram_quantile label_replace day_of_month()
+""".split()  # noqa: SIM905
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" ".join))
+def test_any_text_is_answered_or_refused(query):
+    storage = filled()
+    for ask in (
+        lambda: instant(query, storage, 1045),
+        lambda: range_(query, storage, 1000, 1045, 9),
+    ):
+        with contextlib.suppress(QueryError):
+            str(ask())
+
+
+def test_panic_of_the_grammar_does_not_end_the_program(monkeypatch):
+    monkeypatch.setattr(parsing, "_BEYOND", re.compile("(?!)"))
+    with pytest.raises(QueryError, match="parse error"):
+        parse("panics @ -1")

@@ -133,6 +133,10 @@ class Context(Protocol):
         """The times, in seconds, of the samples that a selector finds."""
         ...
 
+    def spend(self, samples: int) -> None:
+        """Count samples that are looked at. Raises QueryError over the limits of a query."""
+        ...
+
     def info(self, message: str) -> None:
         """Tell the user something that may be a mistake."""
         ...

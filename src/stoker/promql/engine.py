@@ -305,7 +305,8 @@ class _Evaluation:
         moment = fixed[at] if isinstance(at, str) else at
         return np.full(len(self.steps_ms), moment - offset_ms, np.int64)
 
-    def _spend(self, samples: int) -> None:
+    def spend(self, samples: int) -> None:
+        """Count samples that are looked at. Raises QueryLimitError."""
         self._samples += samples
         if self._samples > self._limits.max_samples:
             raise QueryLimitError(
@@ -318,7 +319,7 @@ class _Evaluation:
         """Values and times in ms of the samples that a selector finds."""
         selection = self.storage.find(node.matchers)
         moments = self._moments(node.at, node.offset_ms)
-        self._spend(len(selection.series) * len(moments))
+        self.spend(len(selection.series) * len(moments))
         if len(moments) == 1:
             times, values = self._newest(selection, int(moments[0]))
             times, values = times[:, None], values[:, None]
@@ -353,7 +354,7 @@ class _Evaluation:
                 fresh = values.view(np.int64) != STALE_BITS
                 times, values = times[fresh], values[fresh]
             tracks.append(Track(series.labels, times, values))
-            self._spend(len(times))
+            self.spend(len(times))
         return Windows(tuple(tracks), ends, range_ms)
 
     def _subquery(self, node: Subquery) -> Windows:
@@ -364,7 +365,7 @@ class _Evaluation:
         inner_steps = np.arange((low // step + 1) * step, high + 1, step, dtype=np.int64)
         if not len(inner_steps):
             return Windows((), ends, node.range_ms)
-        self._spend(len(inner_steps))
+        self.spend(len(inner_steps))
         inner = self._inner(inner_steps)
         columns = inner.vector(node.expr)
         rows = zip(columns.labels.labels, columns.values, columns.present, strict=True)

@@ -7,6 +7,8 @@ length are checked before, because a parser that runs out of stack cannot say so
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, Literal
@@ -36,6 +38,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _SKIPPED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|#[^\n]*', re.DOTALL)
 _OPERATOR = re.compile(r"[-+*/%^]|[=!]=|[<>]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+# The grammar's library panics at these instead of refusing them.
+_BEYOND = re.compile(
+    r"@\s*-\s*[\d.][\w.]*"
+    r"|(?:\boffset|@|\[|\[[^][]*:)\s*[-+]?\s*(?:inf\b|nan\b|\d{13}|[\d.]+e\+?\d\d)",
+    re.IGNORECASE,
+)
 _MAX_OPERATORS: Final = 200  # evaluation takes up to three frames of the stack for each
 _MATCH_OPS: Final = {
     "MatchOp.Equal": MatchOp.EQUAL,
@@ -55,18 +63,32 @@ _DEFAULT_MATCHING = Matching("one-to-one", on=False, labels=(), include=())
 @lru_cache(maxsize=512)
 def parse(query: str) -> Node:
     """The tree of a query. Raises QueryError."""
-    tree = _tree(query)
-    try:
-        return _node(tree)
-    except QueryError as error:
-        raise QueryError(error.message, query=query, hint=error.hint) from None
+    with _no_panic(query):
+        tree = _tree(query)
+        try:
+            return _node(tree)
+        except QueryError as error:
+            raise QueryError(error.message, query=query, hint=error.hint) from None
+        except (ValueError, OverflowError) as error:  # a time that no clock can show
+            raise QueryError(f"parse error: {error}", query=query) from None
 
 
 def format_query(query: str) -> str:
     """The query in its usual layout. Raises QueryError if it is not one."""
-    tree = _tree(query)
     parse(query)
-    return str(tree.prettify())
+    with _no_panic(query):
+        return str(_tree(query).prettify())
+
+
+@contextmanager
+def _no_panic(query: str) -> Iterator[None]:
+    """A panic in the grammar's library is no Exception and would end the whole program."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise QueryError(f"parse error: {error}", query=query) from None
 
 
 def _tree(query: str) -> grammar.Expr:
@@ -102,6 +124,9 @@ def _check_size(query: str) -> None:
             depth -= 1
     if deepest > MAX_DEPTH:
         raise QueryError(f"query nested {deepest} deep, at most {MAX_DEPTH} are read")
+    beyond = _BEYOND.search(text)
+    if beyond:
+        raise QueryError(f"`{beyond[0]}` is not supported: not a time from 1970 on")
     operators = len(_OPERATOR.findall(text))
     if operators > _MAX_OPERATORS:
         raise QueryError(f"query with {operators} operators, at most {_MAX_OPERATORS} are read")
