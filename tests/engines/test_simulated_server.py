@@ -9,8 +9,12 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from stoker.engines.simulated_server.answers import Answer, Chunks
+from stoker.engines.simulated_server.api import read_job
 from stoker.engines.simulated_server.lifecycle import Replica
 from stoker.engines.simulated_server.options import parse
+from stoker.engines.simulated_server.sinks import Stream
+from stoker.simulator.engine import TokenEvent
 
 CHAT = {"messages": [{"role": "user", "content": "Hi there"}]}
 
@@ -128,6 +132,39 @@ async def test_many_streams_at_once_lose_no_token():
         total = await served.metric("vllm:generation_tokens_total")
     assert [len(events) - 2 for events in answers] == [30 + n for n in range(40)]
     assert total == sum(30 + n for n in range(40))
+
+
+async def test_the_headers_of_a_stream_come_while_the_request_still_waits():
+    async with serve("--max-num-seqs", "1", "--speed", "0.1") as served:
+        first = asyncio.ensure_future(served.stream(max_tokens=4000))
+        await until(lambda: served.replica.batching.engine.running)
+        async with (
+            asyncio.timeout(5),
+            served.client.post(
+                "/v1/chat/completions", json={**CHAT, "stream": True, "max_tokens": 1}
+            ) as response,
+        ):
+            assert response.status == 200
+            assert served.replica.batching.engine.waiting == 1
+        first.cancel()
+
+
+class ClosingTransport(asyncio.Transport):
+    """A connection whose client has gone; uvloop raises when one writes to it."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError(f"unable to write {data!r}: the handler is closed")
+
+
+async def test_a_token_for_a_client_that_has_just_gone_is_dropped():
+    ended = asyncio.get_running_loop().create_future()
+    job = read_job(json.dumps(CHAT).encode(), parse(["m"], {}), chat=True)
+    sink = Stream(ended, Chunks(Answer(job, "x-1", 5)), ClosingTransport(), framed=True)
+    sink.token(TokenEvent(0.0, "x", 1))
+    assert not ended.done()
 
 
 async def test_a_client_of_http_1_0_gets_a_stream_without_chunks():

@@ -117,6 +117,17 @@ def test_when_blocks_run_out_the_last_admitted_is_preempted_and_computed_anew():
     assert engine.kv_cache.used == 0
 
 
+def test_a_preempted_request_comes_back_before_those_that_waited_longer():
+    # As above, and c waits for a place: two at a time.
+    engine = Engine(TINY, limits(num_gpu_blocks=12, max_num_seqs=2, max_num_batched_tokens=512))
+    for name, prompt in (("a", 80), ("b", 80), ("c", 10)):
+        engine.submit(Request(name, prompt_tokens=prompt, max_tokens=5), 0.0)
+    events = run(engine)
+    ends = [event.request_id for event in events if event.finished]
+    assert engine.counters.preemptions == 1
+    assert ends == ["a", "b", "c"]
+
+
 def test_cancel_gives_back_the_blocks_and_lets_the_next_one_in():
     engine = Engine(TINY, limits(max_num_seqs=1))
     engine.submit(Request("a", prompt_tokens=20, max_tokens=100), 0.0)

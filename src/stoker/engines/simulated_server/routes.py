@@ -17,7 +17,8 @@ from stoker.engines.simulated_server.answers import VERSION, Answer, Chunks
 from stoker.engines.simulated_server.api import ApiError, read_job
 from stoker.engines.simulated_server.batching import Batching
 from stoker.engines.simulated_server.options import Options
-from stoker.simulator.engine import Finished, Request, TokenEvent
+from stoker.engines.simulated_server.sinks import Stream, Whole
+from stoker.simulator.engine import Request
 
 log = logging.getLogger("vllm")
 
@@ -25,67 +26,6 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 _QUIET = frozenset({"/health", "/metrics", "/load", "/ping", "/version"})  # not logged, not counted
 _BUSY = "The engine is currently busy. Please try again later."
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class _Whole:
-    """Waits for the end of an answer that is not streamed."""
-
-    __slots__ = ("ended",)
-
-    def __init__(self, ended: asyncio.Future[Finished]) -> None:
-        self.ended = ended
-
-    def token(self, event: TokenEvent) -> None:
-        if event.finished is not None:
-            self.aborted(event.finished)
-
-    def aborted(self, end: Finished) -> None:
-        if not self.ended.done():
-            self.ended.set_result(end)
-
-
-class _Stream:
-    """Writes each token as it comes, straight to the connection: no task wakes up for it."""
-
-    __slots__ = ("_chunks", "_framed", "_transport", "ended")
-
-    def __init__(
-        self,
-        ended: asyncio.Future[Finished],
-        chunks: Chunks,
-        transport: asyncio.Transport,
-        *,
-        framed: bool,
-    ) -> None:
-        self.ended = ended
-        self._chunks = chunks
-        self._transport = transport
-        self._framed = framed  # chunked transfer coding, HTTP/1.1
-
-    def token(self, event: TokenEvent) -> None:
-        chunks, index, end = self._chunks, event.index, event.finished
-        data = chunks.token(index) if end is None else chunks.last(index, end.reason)
-        if index == 1:
-            data = chunks.role() + data
-        if end is not None:
-            data += chunks.end(end.output_tokens)
-        self._write(data)
-        if end is not None and not self.ended.done():
-            self.ended.set_result(end)
-
-    def aborted(self, end: Finished) -> None:
-        chunks = self._chunks
-        data = chunks.last(0, end.reason) + chunks.end(end.output_tokens)
-        self._write(data if end.output_tokens else chunks.role() + data)
-        if not self.ended.done():
-            self.ended.set_result(end)
-
-    def _write(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            return  # the client has gone, and its handler is about to be cancelled
-        if self._framed:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._transport.write(data)
 
 
 class Routes:
@@ -206,7 +146,7 @@ class Routes:
         try:
             if job.stream:
                 return await self._stream(request, answer, model_request)
-            sink = _Whole(asyncio.get_running_loop().create_future())
+            sink = Whole(asyncio.get_running_loop().create_future())
             self._batching.submit(model_request, sink)
             end = await sink.ended
             return _json(answer.whole(end.output_tokens, end.reason))
@@ -237,7 +177,7 @@ class Routes:
             raise asyncio.CancelledError  # the client went while the headers were made
         writer.send_headers()  # at once, as vLLM: the first token may be minutes away
         ended = asyncio.get_running_loop().create_future()
-        sink = _Stream(ended, Chunks(answer), transport, framed=framed)
+        sink = Stream(ended, Chunks(answer), transport, framed=framed)
         self._batching.submit(model_request, sink)
         await ended
         await response.write_eof()
