@@ -213,9 +213,7 @@ def calc_differences(case: dict[str, Any]) -> Iterator[str]:
                 tuple(case["m"]), target_milli, current, tolerance, settings
             )
         case "GetExternalMetricReplicas":
-            proposal = external_value(
-                tuple(case["m"]), target_milli, target, tolerance, settings
-            )
+            proposal = external_value(tuple(case["m"]), target_milli, target, tolerance, settings)
         case "GetMetricReplicas":
             if case["m"] is None:
                 unread = TriggerValue("m0", None, 1.0, error="boom", per_pod_milli=())
@@ -286,7 +284,13 @@ def executor_differences(case: dict[str, Any]) -> Iterator[str]:
             values.append(TriggerValue("s1-prometheus", None, 1.0, error="boom"))
         target = TargetStatus(step["replicas"], step["replicas"])
         state, decision = decide(
-            spec, Observation(Reader.KEDA, (), target), tuple(values), (), state, step["t"], settings
+            spec,
+            Observation(Reader.KEDA, (), target),
+            tuple(values),
+            (),
+            state,
+            step["t"],
+            settings,
         )
         conditions = {
             c.type: f"{c.status}/{c.reason}" for c in state.conditions if c.of == "ScaledObject"

@@ -26,6 +26,7 @@ from stoker.scaling.spec import MetricType, ScalingSpec
 from stoker.scaling.state import CachedRead, ScalingState, with_conditions, with_health
 
 _NATIVE = frozenset({"cpu", "memory"})  # the HPA reads these itself
+_RACE = 0.02  # seconds that KEDA needs to write a count; seen: 4 ms apart count once
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def settle(
     spec: ScalingSpec,
     observation: Observation,
     state: ScalingState,
-    now: float,  # noqa: ARG001 - the same arguments as decide
+    now: float,
     settings: ControllerSettings,  # noqa: ARG001
 ) -> tuple[ScalingState, tuple[TriggerValue, ...]]:
     """What the readings mean after fallback and formula; the state counts the failures.
@@ -56,7 +57,7 @@ def settle(
     failed = False
     for reading in observation.readings:
         seen.add(reading.index)
-        state, value = _with_fallback(spec, observation, state, reading)
+        state, value = _with_fallback(spec, observation, state, reading, now)
         failed = failed or reading.error is not None
         reads.append(_Read(reading.index, reading.trigger_name, value))
     for trigger in spec.triggers:
@@ -79,6 +80,13 @@ def settle(
     return state, values
 
 
+def _same_moment(observation: Observation, state: ScalingState, now: float) -> bool:
+    """Whether the HPA reads while a poll is still writing: both then count from the same number."""
+    if observation.reader is not Reader.HPA or state.last_poll is None:
+        return False
+    return 0.0 <= now - state.last_poll < _RACE
+
+
 def _reads_nothing(spec: ScalingSpec, observation: Observation) -> bool:
     if observation.reader is not Reader.HPA:
         return False
@@ -87,7 +95,11 @@ def _reads_nothing(spec: ScalingSpec, observation: Observation) -> bool:
 
 
 def _with_fallback(
-    spec: ScalingSpec, observation: Observation, state: ScalingState, reading: TriggerReading
+    spec: ScalingSpec,
+    observation: Observation,
+    state: ScalingState,
+    reading: TriggerReading,
+    now: float,
 ) -> tuple[ScalingState, TriggerValue]:
     if reading.error is None and reading.value is not None:
         value = TriggerValue(
@@ -100,7 +112,9 @@ def _with_fallback(
             milli=(numbers.milli_of_metric(reading.value),),
         )
         return _counted(spec, state, reading.metric_name, failures=0), value
-    failures = state.failures(reading.metric_name) + 1
+    failures = state.failures(reading.metric_name)
+    if not _same_moment(observation, state, now) or failures == 0:
+        failures += 1
     state = _counted(spec, state, reading.metric_name, failures=failures)
     error = reading.error or "no answer"
     if observation.reader is Reader.HPA:
