@@ -23,9 +23,7 @@ async def test_a_request_for_a_model_at_zero_waits_wakes_it_and_is_answered(
     assert door.held("m") == 0
 
 
-async def test_those_that_wait_reach_the_replica_in_the_order_in_which_they_came(
-    engine, gateway, post, until
-):
+async def test_all_that_wait_reach_the_replica_once(engine, gateway, post, until):
     pod = await engine()
     door = await gateway()
     requests = []
@@ -34,10 +32,9 @@ async def test_those_that_wait_reach_the_replica_in_the_order_in_which_they_came
         await until(lambda want=number + 1: door.held("m") == want)
     door.set_backends("m", [pod.backend])
     await asyncio.gather(*requests)
-    # Each goes by a connection of its own, so neighbours may overtake each other in the engine.
+    # They leave in order (test_dispatch), but by connections that may overtake each other.
     arrived = [json.loads(body)["number"] for _, body in pod.requests]
     assert sorted(arrived) == list(range(8))
-    assert arrived[0] in {0, 1}
 
 
 async def test_a_wait_that_was_too_long_ends_with_503_a_reason_and_a_time(gateway, post):

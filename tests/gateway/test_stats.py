@@ -36,7 +36,7 @@ async def test_only_streams_have_a_time_to_first_token(engine, gateway, post):
     await post(door)
     assert door.stats("m").ttft_p50 is None
     await post(door, stream=True)
-    assert 0 < door.stats("m").ttft_p50 < 2
+    assert 0 <= door.stats("m").ttft_p50 < 2
     assert 'stoker_gateway_time_to_first_token_seconds_count{model="m"} 1' in door.page()
     assert 'stoker_gateway_request_duration_seconds_count{model="m"} 2' in door.page()
 

@@ -17,8 +17,10 @@ from stoker.load.http import Connection, HttpFailure, Origin
 EVENTS = (
     b'data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n',
     b": a comment that keeps the connection alive\n",
-    b'data: {"choices":[{"delta":{"content":"\\"finish_reason\\":null"},'
-    b'"finish_reason":null}]}\n\n',
+    (
+        b'data: {"choices":[{"delta":{"content":"\\"finish_reason\\":null"},'
+        b'"finish_reason":null}]}\n\n'
+    ),
     b'data: {"choices":[{"delta":{"content":""}, "finish_reason": null}]}\r\n\r\n',
     b'data: {"choices":[{"delta":{"content":"\xc3\xa9"},"finish_reason":"stop"}]}\n\n',
     b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}\n\n',
