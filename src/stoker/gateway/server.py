@@ -254,7 +254,7 @@ class Gateway:
             raise
         except (asyncio.CancelledError, ConnectionError):
             code = CLIENT_GONE
-            raise
+            raise asyncio.CancelledError from None  # what aiohttp ends a request with, unlogged
         finally:
             counters.by_code[code] += 1
             counters.duration.observe(self._clock.now() - arrival.at)
