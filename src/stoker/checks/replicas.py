@@ -24,7 +24,7 @@ def scale_to_zero_by_omission(subject: Subject) -> Iterator[Finding]:
         ),
         "minReplicaCount: 1, or an explicit 0 with an initialCooldownPeriod",
     )
-    place = subject.manifest.place("spec")
+    place = subject.manifest.place("spec", key=True)
     yield subject.finding("scale-to-zero-by-omission", Severity.WARNING, text, place)
 
 

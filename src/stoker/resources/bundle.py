@@ -253,7 +253,7 @@ class _Reader:
             return  # it is there, and what is wrong with it has been told
         there = sorted(application.workload.name for application in self.applications)
         there += sorted(item.what for item in self.skipped if item.what.startswith("Deployment "))
-        hint = did_you_mean(target, there)
+        hint = did_you_mean(target, there) if target == scaling.target.name else None
         if hint is None:
             hint = f"there is {', '.join(there)}" if there else "there is no Deployment at all"
         self._error(f"the scale target `{scaling.target}` is not in these files", place, hint)

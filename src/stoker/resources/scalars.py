@@ -58,7 +58,8 @@ def _number(text: str) -> int | float | None:
         # beyond 64 bits Go tries it as a float
         return value if -(2**63) <= value < 2**64 else float(value)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        number = float(text)
+        return number if math.isfinite(number) else None  # 1e400 stays text
     return None
 
 

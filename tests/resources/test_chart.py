@@ -1,0 +1,287 @@
+"""Values of the production-stack chart: what is rendered, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stoker.resources import Bundle, Probe, load, render
+
+MODEL = """
+servingEngineSpec:
+  modelSpec:
+    - name: llama3
+      repository: vllm/vllm-openai
+      tag: v1
+      modelURL: meta/llama
+      requestCPU: 10
+      requestMemory: 64Gi
+"""
+KEDA = MODEL + "      keda:\n        enabled: true\n"
+Load = Callable[..., Bundle]
+Faults = Callable[[str], list[tuple[str, str | None]]]
+
+
+def more(text: str, *lines: str) -> str:
+    """The text and further lines of the model."""
+    return text + "".join(f"      {line}\n" for line in lines)
+
+
+def test_names_labels_and_defaults_are_those_of_the_chart(bundle: Load) -> None:
+    (application,) = bundle(KEDA, release="prod", namespace="llm").applications
+    workload, scaling = application.workload, application.scaling
+    assert scaling is not None
+    assert workload.name == "prod-llama3-deployment-vllm"
+    assert scaling.name == "prod-llama3-scaledobject"
+    assert scaling.hpa_name == "keda-hpa-prod-llama3-scaledobject"
+    assert scaling.target.name == workload.name
+    assert scaling.namespace == workload.namespace == "llm"
+    assert list(workload.labels.items()) == [
+        ("model", "llama3"),
+        ("helm-release-name", "prod"),
+        ("app.kubernetes.io/name", "llama3"),
+        ("app.kubernetes.io/instance", "prod"),
+        ("app.kubernetes.io/component", "serving-engine"),
+        ("app.kubernetes.io/part-of", "vllm-stack"),
+        ("app.kubernetes.io/managed-by", "helm"),
+        ("environment", "test"),
+        ("release", "test"),
+    ]
+    assert dict(scaling.labels) == dict(workload.labels)
+    assert workload.startup_probe == Probe(initial_delay=15, period=10, failure_threshold=60)
+    assert workload.readiness_probe == Probe(initial_delay=15, period=5)
+    assert workload.liveness_probe == Probe(initial_delay=15, period=10)
+    assert workload.termination_grace_period == 30
+
+
+def test_without_triggers_the_chart_writes_its_own(bundle: Load) -> None:
+    scaling = bundle(KEDA).applications[0].scaling
+    assert scaling is not None
+    (trigger,) = scaling.triggers
+    assert trigger.metadata["query"] == 'vllm:num_requests_waiting{model="llama3"}'
+    assert trigger.metadata["threshold"] == "5"
+    assert scaling.min_replica_count is None
+
+
+def test_keda_owns_the_number_of_replicas(bundle: Load) -> None:
+    text = more(MODEL, "replicaCount: 3", "keda: {enabled: true}")
+    application = bundle(text).applications[0]
+    assert application.workload.replicas is None
+    assert "replicas" not in application.deployment.content["spec"]
+
+
+@pytest.mark.parametrize("keda", [[], ["keda: {enabled: false, minReplicaCount: 2}"]])
+def test_without_keda_the_number_is_fixed(bundle: Load, keda: list[str]) -> None:
+    application = bundle(more(MODEL, 'replicaCount: "3"', *keda)).applications[0]
+    assert application.workload.replicas == 3
+    assert application.scaling is None
+
+
+def test_arguments_come_in_the_order_of_the_template(bundle: Load) -> None:
+    text = more(
+        MODEL,
+        "enableLoRA: true",
+        "enableTool: true",
+        "toolCallParser: llama3_json",
+        "modelRevision: abc",
+        "chatTemplate: chat.jinja",
+        "lmcacheConfig: {enabled: true}",
+        "vllmConfig: {maxLoras: 4, gpuMemoryUtilization: 0.9, maxNumSeqs: 32, dtype: half,",
+        "  tensorParallelSize: 2, maxModelLen: 131072, enableChunkedPrefill: false,",
+        "  runner: pooling, convert: embed, extraArgs: [--seed, 7]}",
+    )
+    assert bundle(text).applications[0].workload.command == (
+        "vllm", "serve", "meta/llama", "--host", "0.0.0.0", "--port", "8000", "--enable-lora",
+        "--enable-auto-tool-choice", "--tool-call-parser", "llama3_json",
+        "--no-enable-chunked-prefill", "--no-enable-prefix-caching", "--max-model-len", "131072",
+        "--dtype", "half", "--tensor-parallel-size", "2", "--max-num-seqs", "32",
+        "--gpu_memory_utilization", "0.9", "--max_loras", "4", "--runner", "pooling",
+        "--convert", "embed", "--seed", "7", "--revision", "abc",
+        "--kv-transfer-config", '{"kv_connector":"LMCacheConnectorV1","kv_role":"kv_both"}',
+        "--chat-template", "/templates/chat.jinja",
+    )  # fmt: skip
+
+
+def test_without_vllm_config_no_cache_argument_is_given(bundle: Load) -> None:
+    command = bundle(MODEL).applications[0].workload.command
+    assert command == ("vllm", "serve", "meta/llama", "--host", "0.0.0.0", "--port", "8000")
+
+
+def test_the_lmcache_image_has_its_own_vllm(bundle: Load) -> None:
+    text = MODEL.replace("vllm/vllm-openai", "lmcache/vllm-openai")
+    assert bundle(text).applications[0].workload.command[0] == "/opt/venv/bin/vllm"
+
+
+def test_the_served_name_is_what_requests_carry(bundle: Load) -> None:
+    assert bundle(MODEL).applications[0].workload.model == "meta/llama"
+    text = more(MODEL, "vllmConfig: {extraArgs: [--served-model-name, big, small, --seed, 1]}")
+    workload = bundle(text).applications[0].workload
+    assert (workload.model, workload.aliases) == ("big", ("small",))
+    text = more(MODEL, "vllmConfig: {extraArgs: [--served-model-name=one]}")
+    assert bundle(text).applications[0].workload.model == "one"
+
+
+def test_variables_of_the_model_win_over_those_of_all_engines(bundle: Load) -> None:
+    text = more(
+        MODEL,
+        "hf_token: secret",
+        "vllmConfig: {enablePrefixCaching: true}",
+        "env: [{name: A, value: own}, {name: C, value: $(A)-$(NONE)}]",
+    )
+    text += "  env: [{name: A, value: shared}, {name: B, value: shared}]\n  configs: {D: 1}\n"
+    assert dict(bundle(text).applications[0].workload.env) == {
+        "PYTHONHASHSEED": "123",
+        "HF_HOME": "/tmp",
+        "POD_IP": "127.0.0.1",
+        "PROMETHEUS_MULTIPROC_DIR": "/tmp",
+        "HF_TOKEN": "secret",
+        "A": "own",
+        "B": "shared",
+        "C": "own-$(NONE)",
+        "D": "1",
+    }
+
+
+def test_gpus_are_counted_by_their_resource(bundle: Load) -> None:
+    text = more(MODEL, 'requestGPU: "2"', "requestGPUType: nvidia.com/mig-1g.10gb", "limitCPU: 12")
+    workload = bundle(text).applications[0].workload
+    assert (workload.gpus, workload.gpu_resource) == (2, "nvidia.com/mig-1g.10gb")
+    assert workload.requests["cpu"] == "10"
+    assert dict(workload.limits) == {"cpu": "12", "nvidia.com/mig-1g.10gb": "2"}
+
+
+def test_probes_are_merged_with_the_charts_and_null_removes_one(bundle: Load) -> None:
+    text = MODEL + "  startupProbe: {failureThreshold: 5, httpGet: {path: /ready}}\n"
+    text += "  livenessProbe: null\n  readinessProbe: {tcpSocket: {port: 9000}}\n"
+    workload = bundle(text).applications[0].workload
+    expected = Probe(path="/ready", initial_delay=15, period=10, failure_threshold=5)
+    assert workload.startup_probe == expected
+    assert workload.liveness_probe is None
+    assert workload.readiness_probe == Probe(
+        path=None, tcp=True, port=9000, initial_delay=15, period=5
+    )
+
+
+def test_a_ray_spec_suppresses_the_scaled_object_whatever_is_in_it(bundle: Load) -> None:
+    application = bundle(more(KEDA, "raySpec: {enabled: false}")).applications[0]
+    assert application.scaling is None
+
+
+def test_models_that_are_not_rendered_are_named(bundle: Load) -> None:
+    text = (
+        MODEL + KEDA.split("modelSpec:\n")[1].replace("llama3", "spare") + "      enabled: false\n"
+    )
+    skipped = bundle(text).skipped
+    assert [(item.what, "no target" in item.reason) for item in skipped] == [("model spare", True)]
+
+
+def test_several_models_are_several_applications(bundle: Load) -> None:
+    text = MODEL + MODEL.split("modelSpec:\n")[1].replace("llama3", "phi")
+    names = [application.workload.name for application in bundle(text).applications]
+    assert names == ["vllm-llama3-deployment-vllm", "vllm-phi-deployment-vllm"]
+
+
+def test_all_faults_of_all_models_are_told_at_once_with_their_places(faults: Faults) -> None:
+    text = """\
+servingEngineSpec:
+  modelSpecs: []
+  modelSpec:
+    - name: a
+      repository: vllm/vllm-openai
+      tag: v1
+      replicaCount: two
+      requestMemory: 64Gb
+      keda: {enabled: true, pollingInterval: 15s}
+    - name: a
+      repository: vllm/vllm-openai
+      tag: v1
+      modelURL: x
+      requestCPU: 1
+      requestMemory: 1Gi
+      keda:
+        enabled: true
+        minReplicas: 1
+        triggers: {type: prometheus}
+"""
+    at = "servingEngineSpec.modelSpec"
+    assert faults(text) == [
+        (
+            "<stdin>:2:3: unknown field `modelSpecs` in `servingEngineSpec`",
+            "did you mean `modelSpec`?",
+        ),
+        (f"<stdin>:4:7: `{at}[0].modelURL` is required", None),
+        (
+            f"<stdin>:4:7: `{at}[0].requestCPU` is required",
+            "the chart refuses a model without it; a number of CPUs, such as 8",
+        ),
+        (f'<stdin>:7:21: `{at}[0].replicaCount` must be an integer, not the text "two"', None),
+        (
+            f"<stdin>:8:22: `{at}[0].requestMemory` must be a quantity such as `2`, `500m` or "
+            "`64Gi`: '64Gb' is not a quantity",
+            None,
+        ),
+        (
+            f'<stdin>:9:46: `{at}[0].keda.pollingInterval` must be an integer, not the text "15s"',
+            None,
+        ),
+        ("<stdin>:10:13: two models have the name `a`", "the other is at <stdin>:4:13"),
+        (
+            f"<stdin>:18:9: unknown field `minReplicas` in `{at}[1].keda`",
+            "did you mean `minReplicaCount`?",
+        ),
+    ]
+
+
+def test_triggers_as_a_map_are_refused_with_the_way_out(faults: Faults) -> None:
+    text = more(KEDA, "  triggers: {type: prometheus}")
+    assert faults(text) == [
+        (
+            "<stdin>:12:19: `servingEngineSpec.modelSpec[0].keda.triggers` must be a list, not a "
+            "mapping",
+            "begin each item with `- `",
+        )
+    ]
+
+
+def test_a_name_that_kubernetes_refuses_is_told_once(faults: Faults) -> None:
+    (fault,) = faults(KEDA.replace("llama3", "Llama_3"))
+    assert fault[0].startswith("<stdin>:4:13: `servingEngineSpec.modelSpec[0].name` must be lower")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["routerSpec: {replicaCount: 2, routingLogic: session}", "kube-prometheus-stack: {enabled: 1}"],
+)
+def test_keys_of_the_chart_that_do_not_concern_us_are_accepted(bundle: Load, text: str) -> None:
+    assert bundle(MODEL + text + "\n").applications
+
+
+def test_the_tutorials_file_is_rendered_as_the_chart_does() -> None:
+    file = Path(__file__).parents[2] / "examples" / "01-production-stack" / "as-published.yaml"
+    deployment, scaled_object = render(load([str(file)]))
+    assert list(deployment["spec"]) == [
+        "strategy",
+        "selector",
+        "progressDeadlineSeconds",
+        "template",
+    ]
+    assert list(scaled_object["spec"]) == [
+        "scaleTargetRef",
+        "minReplicaCount",
+        "maxReplicaCount",
+        "pollingInterval",
+        "cooldownPeriod",
+        "triggers",
+    ]
+    assert scaled_object["spec"]["scaleTargetRef"] == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": "vllm-llama3-deployment-vllm",
+    }
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {
+        "requests": {"memory": "64Gi", "cpu": "10", "nvidia.com/gpu": "1"},
+        "limits": {"nvidia.com/gpu": "1"},
+    }
