@@ -222,6 +222,12 @@ def routes(
         found.append(web.post(f"/api/v1/{path}", _handler(answer)))
     found += [web.get(f"/api/v1/{path}", _handler(answer)) for path, answer in only_get.items()]
 
+    return [*found, *_plain_routes(api)]
+
+
+def _plain_routes(api: PrometheusApi) -> list[web.RouteDef]:
+    """Routes with a name in their path, or with an answer that is not JSON."""
+
     async def label_values(request: web.Request) -> web.Response:
         name = request.match_info["name"]
         return _respond(lambda params: api.label_values(params, name), await _params(request))
@@ -233,13 +239,12 @@ def routes(
             return web.Response(text=str(error), status=400)
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4"})
 
-    found += [
+    return [
         web.get("/api/v1/label/{name}/values", label_values),
         web.get("/federate", federate),
         web.get("/-/healthy", _says("Stoker's embedded Prometheus is Healthy.\n")),
         web.get("/-/ready", _says("Stoker's embedded Prometheus is Ready.\n")),
     ]
-    return found
 
 
 def make_app(

@@ -93,7 +93,10 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """A range vector at many moments: at step *i* the samples in ``(ends[i] - range, ends[i]]``."""
+    """A range vector at many moments: at step *i* the samples in ``(ends[i] - range, ends[i]]``.
+
+    Tracks begin in the first window and end in the last one.
+    """
 
     tracks: tuple[Track, ...]
     ends_ms: Times

@@ -36,8 +36,11 @@ def over_windows(
     shape = (len(windows.tracks), len(ends))
     values, present = np.zeros(shape), np.zeros(shape, np.bool_)
     for i, track in enumerate(windows.tracks):
-        lows = track.times_ms.searchsorted(ends - windows.range_ms, "right").tolist()
-        highs = track.times_ms.searchsorted(ends, "right").tolist()
+        if len(ends) == 1:  # a track has no samples outside of all windows: nothing to search
+            lows, highs = [0], [len(track.times_ms)]
+        else:
+            lows = track.times_ms.searchsorted(ends - windows.range_ms, "right").tolist()
+            highs = track.times_ms.searchsorted(ends, "right").tolist()
         context.spend(len(ends))  # also asks for the time: a long range query is a long loop here
         for t, (low, high) in enumerate(zip(lows, highs, strict=True)):
             if low == high:
