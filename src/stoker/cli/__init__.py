@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from typing import Any
 
 import click
 
@@ -56,10 +57,25 @@ class _Group(click.Group):
             raise error
         return super().resolve_command(ctx, args)
 
+    # click makes a broken pipe an exit code 1, but `get pods | head` is no error.
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except BrokenPipeError:  # help was printed
+            forget_stdout()
+            raise click.exceptions.Exit(0) from None
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would make it an exit code 1: `get pods | head` is no error
+        except BrokenPipeError:
             forget_stdout()
             return 0
 
