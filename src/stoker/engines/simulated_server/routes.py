@@ -171,11 +171,11 @@ class Routes:
         framed = request.version >= HttpVersion11
         if framed:
             response.enable_chunked_encoding()
-        writer = await response.prepare(request)
+        # This sends the headers at once, as vLLM does: the first token may be minutes away.
+        await response.prepare(request)
         transport = request.transport
-        if writer is None or transport is None:
+        if transport is None:
             raise asyncio.CancelledError  # the client went while the headers were made
-        writer.send_headers()  # at once, as vLLM: the first token may be minutes away
         ended = asyncio.get_running_loop().create_future()
         sink = Stream(ended, Chunks(answer), transport, framed=framed)
         self._batching.submit(model_request, sink)
