@@ -316,7 +316,7 @@ def compare(recorded, got, end: float) -> Iterator[str]:
     have: list[tuple[float, int]] = []
     at_start = first_n
     for (t, n), (until, _) in zip(got, [*got[1:], (1e9, 0)], strict=True):
-        if t <= first_t and n == first_n or until <= first_t:
+        if (t <= first_t and n == first_n) or until <= first_t:
             at_start, have = n, []
         elif until - t >= 1.0 and n != (have[-1][1] if have else at_start):
             have.append((t, n))
