@@ -177,7 +177,7 @@ def world(tmp_path: Path) -> Callable[..., World]:
     def make(gpus: int = 4, drain_timeout: float = 300.0, state: Path = tmp_path) -> World:
         events, engine, traffic = EventLog(), FakeEngine(), FakeTraffic()
         launcher, prober = FakeLauncher(), FakeProber()
-        clock = LoopClock(epoch=EPOCH)
+        clock = LoopClock(epoch=EPOCH + asyncio.get_running_loop().time())
         node = Node(
             state,
             gpus,

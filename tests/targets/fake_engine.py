@@ -23,7 +23,14 @@ options = parser.parse_args()
 if options.exit is not None:
     print("loading weights\nRuntimeError: no kernel image is available", flush=True)
     sys.exit(options.exit)
-signal.signal(signal.SIGTERM, signal.SIG_IGN if options.ignore_term else lambda *_: sys.exit(0))
+
+
+def stop(*_):
+    print("stopped", flush=True)
+    sys.exit(0)
+
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN if options.ignore_term else stop)
 if options.worker:
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     print(f"worker {worker.pid}", flush=True)

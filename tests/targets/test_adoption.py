@@ -120,11 +120,22 @@ async def test_one_that_was_terminating_goes_on_terminating(world, workload, suc
     (old,) = first.pods()
     before.traffic.requests = {old.name: 1}
     await first.scale(0)
+    await first.scale(1)
+    await before.settle()
+    new = first.pods()[1]
     after = successor(before)
     deployment = await after.deployment(workload())
     await asyncio.sleep(1)
-    assert deployment.pods() == ()
+    assert [pod.name for pod in deployment.pods()] == [new.name]
     assert before.launcher.started[0].exited
+
+
+async def test_the_port_of_an_adopted_replica_is_not_given_away(world, workload, successor):
+    before = world()
+    (old,) = (await before.deployment(workload())).pods()
+    after = successor(before)
+    (other,) = (await after.deployment(workload(name="other"))).pods()
+    assert other.port != old.port
 
 
 async def test_the_record_of_a_dead_replica_is_removed_and_its_place_filled(

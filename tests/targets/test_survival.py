@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stoker.targets.processes.watchdog import process_identity
@@ -93,6 +94,8 @@ async def test_without_a_restart_no_replica_survives(control, tmp_path):
     await first.kill()
     await until(lambda: dead([*first.pids, first.said["watchdog"]]))
     assert list((tmp_path / "state" / "pods").iterdir()) == []
+    logs = [path.read_text() for path in (tmp_path / "state" / "logs").iterdir()]
+    assert all("stopped" in log for log in logs), "SIGTERM comes before SIGKILL"
 
 
 async def test_an_orphan_that_ignores_sigterm_is_killed_with_its_workers(control, tmp_path):
@@ -133,6 +136,15 @@ async def test_a_clean_stop_leaves_nothing_behind(control, tmp_path):
 async def test_a_killed_watchdog_is_replaced(control):
     first = await control(1, 0.0)
     os.kill(first.said["watchdog"], signal.SIGKILL)
-    await asyncio.sleep(1.6)
+
+    def replaced():
+        children = psutil.Process(first.process.pid).children()
+        return any(
+            child.pid != first.said["watchdog"] and "watchdog.py" in " ".join(child.cmdline())
+            for child in children
+            if child.status() != psutil.STATUS_ZOMBIE
+        )
+
+    await until(replaced)
     await first.kill()
     await until(lambda: dead(first.pids))
