@@ -21,6 +21,7 @@ from rich.live import Live
 from stoker.api.client import Client
 from stoker.api.views import ModelOverview, Overview
 from stoker.checks import check
+from stoker.cli.check import finding_text
 from stoker.cli.examples import example
 from stoker.clock import pause, stopwatch
 from stoker.errors import ConflictError, MachineError
@@ -32,6 +33,7 @@ _PUBLISHED = "01-production-stack/as-published.yaml"
 _CORRECTED = "01-production-stack/values.yaml"
 _TRACE = "traces/azure2023-conv-slice.csv"
 _LOOK_EVERY = 1.0
+_TIED = ("--until-stdin-closes", "--drain-timeout=10s")  # if this process dies, that one stops
 _STARTUP_LIMIT = 60.0  # until the control API answers
 
 
@@ -52,7 +54,7 @@ QUICK = Pace(
         *_BATCH,
         "--polling-interval=3s",
         "--sync-period=3s",
-        "--downscale-stabilization=15s",
+        "--stabilization-window=15s",
         "--scrape-interval=1s",
         "--startup=8s",
     ),
@@ -79,7 +81,7 @@ def _show_published(console: Console) -> None:
     console.print(f"$ stoker check {_PUBLISHED}\n")
     for finding in check(load([str(path)])):
         if finding.severity != "info":
-            console.print(f"{finding}\n", soft_wrap=True, markup=False)
+            console.print(finding_text(finding), soft_wrap=True, markup=False)
 
 
 def _run(console: Console, state_dir: Path, pace: Pace, *, live: bool) -> int:
@@ -120,7 +122,8 @@ def _stack(up: Sequence[str], state_dir: Path) -> Iterator[tuple[Client, subproc
     command = [*_resolved(up), "--gateway-port=0", "--prometheus-port=0"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stoker", *command, f"--state-dir={state_dir}"],
+            [sys.executable, "-m", "stoker", *command, *_TIED, f"--state-dir={state_dir}"],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the demonstration, which then stops this one

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from stoker.checks import Finding
+from stoker.cli.check import finding_text
+from stoker.cli.console import error_text, use_color
 from stoker.clock import local_time, rfc3339
 from stoker.errors import StokerError
 from stoker.events import Event
@@ -90,7 +92,7 @@ class TextNarrator:
         """Errors and warnings; what only informs is for `stoker check`."""
         for finding in findings:
             if finding.severity != "info":
-                print(f"{finding}\n", file=sys.stderr)
+                print(finding_text(finding, color=use_color(sys.stderr)), file=sys.stderr)
 
     def started(self, stack: Stack) -> None:
         """What runs, and where."""
@@ -115,8 +117,7 @@ class TextNarrator:
 
     def notice(self, notice: StokerError) -> None:
         """As an error is printed, but the run goes on."""
-        hint = f"\n\nhint: {notice.hint}\n" if notice.hint else ""
-        print(f"error: {notice}{hint}", file=sys.stderr, flush=True)
+        print(error_text(notice, color=use_color(sys.stderr)), file=sys.stderr, flush=True)
 
     def stopping(self, stack: Stack) -> None:
         """What is waited for, and how not to wait."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from stoker.checks import check
 from stoker.cli.narration import JsonNarrator, Narrator, TextNarrator
 from stoker.clock import LoopClock
 from stoker.engines import SimulatedEngine, choose, detect_gpus
-from stoker.resources import Bundle, load
+from stoker.resources import load
 from stoker.scaling.settings import ControllerSettings
 from stoker.simulator.profiles import DEFAULT_PROFILE
 from stoker.stack.options import Options
@@ -35,7 +37,12 @@ def run_up(flags: dict[str, Any]) -> None:
         gpus = detect_gpus() if engine.name == "vllm" else SIMULATED_GPUS
     narrator: Narrator = JsonNarrator() if flags["output"] == "json" else TextNarrator()
     narrator.findings(check(bundle))
-    uvloop.run(_run(bundle, engine, gpus, options, narrator))
+    run = _run(
+        lambda: Stack(bundle, engine, gpus, options, LoopClock()),
+        narrator,
+        until_stdin_closes=flags["until_stdin_closes"],
+    )
+    uvloop.run(run)
 
 
 def engine_of(flags: dict[str, Any]) -> Engine:
@@ -55,34 +62,32 @@ def options_of(flags: dict[str, Any]) -> Options:
         settings=ControllerSettings(
             sync_period=flags["sync_period"],
             tolerance=flags["tolerance"],
-            downscale_stabilization=flags["downscale_stabilization"],
+            downscale_stabilization=_first(
+                flags["stabilization_window"], flags["downscale_stabilization"]
+            ),
             kubernetes_version=flags["kubernetes_version"],
         ),
         **{
             name: flags[name]
             for name in (
                 "host", "gateway_port", "prometheus_port", "namespace", "release",
-                "scrape_interval", "polling_interval", "hold_timeout", "drain_timeout",
-                "orphan_timeout", "activate_on_request", "prometheus_url",
+                "scrape_interval", "polling_interval", "stabilization_window", "hold_timeout",
+                "drain_timeout", "orphan_timeout", "activate_on_request", "prometheus_url",
             )
         },
     )  # fmt: skip
 
 
+def _first(override: float | None, default: float) -> float:
+    return default if override is None else override
+
+
 async def _run(
-    bundle: Bundle, engine: Engine, gpus: int, options: Options, narrator: Narrator
+    stack_of: Callable[[], Stack], narrator: Narrator, *, until_stdin_closes: bool
 ) -> None:
     """Start, wait for a signal or for what must not happen, stop."""
-    stack = Stack(bundle, engine, gpus, options, LoopClock())
-    stop = asyncio.Event()
-    force = asyncio.Event()
-
-    def signalled() -> None:
-        (force if stop.is_set() else stop).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signalled)
+    stop, force = _signals(until_stdin_closes=until_stdin_closes)
+    stack = stack_of()
     stack.events.watch(narrator.event)
     stack.node.on_notice(narrator.notice)
     stack.on_tick.append(narrator.tick)
@@ -93,9 +98,29 @@ async def _run(
     await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
     narrator.stopping(stack)
     await _stop(stack, force)
-    if failed.done() and not failed.cancelled():
-        await failed  # raises what broke
-    failed.cancel()
+    stopped.cancel()
+    if not failed.cancelled():
+        await asyncio.gather(failed)  # raises what broke
+
+
+def _signals(*, until_stdin_closes: bool) -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first Ctrl-C or SIGTERM, and by the second."""
+    stop, force = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def signalled() -> None:
+        (force if stop.is_set() else stop).set()
+
+    def stdin_readable() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin.fileno())
+            stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signalled)
+    if until_stdin_closes:
+        loop.add_reader(sys.stdin.fileno(), stdin_readable)
+    return stop, force
 
 
 async def _stop(stack: Stack, force: asyncio.Event) -> None:

@@ -33,6 +33,11 @@ from stoker.cli.params import DURATION
 @click.option("--sync-period", type=DURATION, default="15s", show_default=True, help="Of the HPA.")
 @click.option("--polling-interval", type=DURATION, help="Of KEDA, in place of what files say.")
 @click.option(
+    "--stabilization-window",
+    type=DURATION,
+    help="Of the HPA for scale-down, in place of what files say.",
+)
+@click.option(
     "--downscale-stabilization",
     type=DURATION,
     default="5m",
@@ -54,6 +59,12 @@ from stoker.cli.params import DURATION
 @click.option("--profile", help="Simulated engine: model and GPU, such as llama-3.1-8b-a100.")
 @click.option("--startup", type=DURATION, help="Simulated engine: length of its cold start.")
 @click.option("--max-num-seqs", type=click.IntRange(1), help="Simulated engine: batch limit.")
+@click.option(
+    "--until-stdin-closes",
+    is_flag=True,
+    hidden=True,
+    help="Stop when the program that started this one is gone.",
+)
 def up(**flags: Any) -> None:
     """Run model servers, gateway, metrics and autoscaler from FILE... until Ctrl-C.
 

@@ -20,6 +20,7 @@ class Options:
     release: str = "vllm"
     scrape_interval: float = 5.0
     polling_interval: float | None = None  # None: what each file says
+    stabilization_window: float | None = None  # for scale-down; None: what each file says
     hold_timeout: float = 600.0
     drain_timeout: float = 300.0
     orphan_timeout: float = 60.0
