@@ -71,7 +71,10 @@ def test_a_scaled_object_has_the_fields_that_the_api_server_stores(a_spec):
             modifiers=ScalingModifiers("queue * 2", 5.0, metric_type=MetricType.VALUE),
         ),
         T0,
-        conditions=(ConditionView("Paused", "False"),),
+        conditions=(
+            ConditionView("HPAActive", "True", "HPAActive"),
+            ConditionView("Ready", "True", "ScaledObjectReady", "is ready"),
+        ),
         external_metric_names=("s0-prometheus",),
         last_active=T0 + 1,
         health={"s0-prometheus": TriggerHealth(9, "Failing")},
@@ -103,7 +106,18 @@ def test_a_scaled_object_has_the_fields_that_the_api_server_stores(a_spec):
     assert found["status"] == {
         "authenticationsTypes": "prom-auth",
         "compositeScalerName": "composite-metric",
-        "conditions": [{"status": "False", "type": "Paused"}],
+        "conditions": [
+            {
+                "message": "is ready",
+                "reason": "ScaledObjectReady",
+                "status": "True",
+                "type": "Ready",
+            },
+            {"status": "Unknown", "type": "Active"},
+            {"status": "Unknown", "type": "Fallback"},
+            {"status": "False", "type": "Paused"},
+            {"reason": "HPAActive", "status": "True", "type": "HPAActive"},
+        ],
         "externalMetricNames": ["s0-prometheus"],
         "health": {"s0-prometheus": {"numberOfFailures": 9, "status": "Failing"}},
         "hpaName": "keda-hpa-llama",

@@ -255,6 +255,13 @@ async def test_explain_shows_kedas_look_when_it_changed_the_replicas(served):
     assert json.loads(out)["reader"] == "HPA sync"
 
 
+async def test_explain_says_that_nobody_looks_while_paused(served):
+    backend, stoker = served
+    assert "paused" not in (await stoker("explain"))[1]
+    backend.conditions = (ConditionView("Paused", "True"),)
+    assert (await stoker("explain"))[1].startswith("paused: nobody looks until `stoker resume")
+
+
 async def test_explain_of_something_else_is_not_found(served):
     _, stoker = served
     code, _, err = await stoker("explain", "nope")

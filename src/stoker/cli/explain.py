@@ -17,6 +17,7 @@ from stoker.errors import InputError
 from stoker.scaling.observation import Reader
 
 JsonObject = dict[str, Any]
+_PAUSED = "ScaledObjectPaused"
 
 
 @click.command(short_help="Say why there are as many replicas as there are.")
@@ -53,8 +54,15 @@ def explain(
         for tick in ticks:
             print(json.dumps(tick))
         return
+    if _paused(client.get(SCALED_OBJECT, found)) and ticks[-1]["decision"]["reason"] != _PAUSED:
+        print(f"paused: nobody looks until `stoker resume {found}`; this was the last look\n")
     texts = [explained(tick, color=use_color(sys.stdout)) for tick in ticks]
     sys.stdout.write("\n".join(texts))
+
+
+def _paused(scaled_object: JsonObject) -> bool:
+    conditions = scaled_object["status"]["conditions"]
+    return any(c["type"] == "Paused" and c["status"] == "True" for c in conditions)
 
 
 def _chosen(ticks: list[JsonObject], reader: str, history: int | None) -> list[JsonObject]:
@@ -74,7 +82,7 @@ def _most_telling(last: JsonObject, hpa: list[JsonObject]) -> JsonObject:
     """Between 1 and the maximum the HPA decides: its look says more than KEDA's poll after it."""
     keda_changed = last["decision"]["replicas"] != last["decision"]["was"]
     if hpa and not keda_changed and last["decision"]["replicas"] > 0:
-        paused = last["decision"]["reason"] == "ScaledObjectPaused"
+        paused = last["decision"]["reason"] == _PAUSED
         return last if paused else hpa[0]
     return last
 
