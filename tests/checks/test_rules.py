@@ -14,6 +14,7 @@ Find = Callable[..., list[Finding]]
 
 GOOD = 'sum(vllm:num_requests_waiting{model_name="meta/llama"})'
 TRAFFIC = 'sum(rate(vllm:num_incoming_requests_total{model="meta/llama"}[1m])) > bool 0'
+USAGE = 'avg(vllm:kv_cache_usage_perc{model_name="meta/llama"})'
 VALUE = {"metricType": "Value"}
 CACHED = {"useCachedMetrics": True}
 FALLBACK = {"failureThreshold": 3, "replicas": 2}
@@ -50,7 +51,10 @@ FAULTS: list[tuple[str, str, list[str], dict[str, Any]]] = [
         "ratio-as-average-value",
         "warning",
         [
-            'histogram_quantile(0.95, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket{model_name="meta/llama"}[2m])))'
+            (
+                "histogram_quantile(0.95, sum by (le) ("
+                'rate(vllm:time_to_first_token_seconds_bucket{model_name="meta/llama"}[2m])))'
+            )
         ],
         {},
     ),
@@ -102,14 +106,22 @@ CLEAN: list[tuple[str, list[str], dict[str, Any]]] = [
     ("any model", [GOOD.replace('model_name="meta/llama"', 'model_name=~".+"')], {}),
     ("by namespace", [GOOD.replace('model_name="meta/llama"', 'namespace="llm"')], {}),
     ("the sum of a ratio", [GOOD.replace("num_requests_waiting", "kv_cache_usage_perc")], {}),
-    ("tokens", [GOOD.replace("vllm:num_requests_waiting", "rate(vllm:prompt_tokens_total").replace("})", "}[1m]))")], {}),
-    ("a ratio under Value", [GOOD.replace("sum(", "avg(").replace("num_requests_waiting", "kv_cache_usage_perc")], {"trigger": VALUE}),
+    ("tokens", ['sum(rate(vllm:prompt_tokens_total{model_name="meta/llama"}[1m]))'], {}),
+    ("a ratio under Value", [USAGE], {"trigger": VALUE}),
     ("a metric of others", ["sum(my_queue_length)"], {}),
     ("idle at zero", [TRAFFIC, GOOD], {"minReplicaCount": 2, "idleReplicaCount": 0}),
     ("cooldown with zero", [TRAFFIC, GOOD], {"minReplicaCount": 0, "cooldownPeriod": 600}),
     ("numbers as KEDA reads them", [GOOD], {"trigger": meta(threshold=" 1e3 ", timeout="5s")}),
-    ("whole formula target", [GOOD], {"fallback": FALLBACK, "advanced": formula("2"), "trigger": {"name": "a"}}),
-    ("activation below threshold", [TRAFFIC], {"minReplicaCount": 0, "trigger": meta(activationThreshold="1")}),
+    (
+        "whole formula target",
+        [GOOD],
+        {"fallback": FALLBACK, "advanced": formula("2"), "trigger": {"name": "a"}},
+    ),
+    (
+        "activation below threshold",
+        [TRAFFIC],
+        {"minReplicaCount": 0, "trigger": meta(activationThreshold="1")},
+    ),
 ]  # fmt: skip
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stoker.resources import Bundle, Probe
+from stoker.checks import check
+from stoker.errors import InputErrors
+from stoker.resources import Bundle, Probe, load
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "01-production-stack" / "as-published.yaml"
 
 Load = Callable[..., Bundle]
 Faults = Callable[[str], list[tuple[str, str | None]]]
@@ -176,3 +184,29 @@ def test_the_fault_of_a_target_is_not_told_as_its_absence(faults: Faults) -> Non
     assert [fault for fault, _ in faults(text)] == [
         "<stdin>:5:13: `spec.replicas` must be at least 0, not -2"
     ]
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_a_damaged_file_is_read_or_told_and_nothing_else(data: st.DataObject) -> None:
+    """Lines swapped for others, cut or doubled: an answer or errors with places, never a crash."""
+    lines = (EXAMPLE.read_text() + "---\n" + DEPLOYMENT + SCALED_OBJECT).splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        change = data.draw(st.sampled_from(["cut", "double", "value", "indent", "null"]))
+        if change == "cut":
+            del lines[at]
+        elif change == "double":
+            lines.insert(at, lines[at])
+        elif change == "indent":
+            lines[at] = "  " + lines[at]
+        else:
+            value = "" if change == "null" else data.draw(st.sampled_from(["5", "[x]", "{y: 1}"]))
+            lines[at] = lines[at].split(":")[0] + ": " + value
+    text = "\n".join(lines)
+    try:
+        bundle = load(["-"], stdin=io.StringIO(text))
+    except InputErrors:
+        return
+    assert bundle.applications
+    check(bundle)

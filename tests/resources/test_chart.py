@@ -133,9 +133,9 @@ def test_variables_of_the_model_win_over_those_of_all_engines(bundle: Load) -> N
     text += "  env: [{name: A, value: shared}, {name: B, value: shared}]\n  configs: {D: 1}\n"
     assert dict(bundle(text).applications[0].workload.env) == {
         "PYTHONHASHSEED": "123",
-        "HF_HOME": "/tmp",
+        "HF_HOME": "/tmp",  # noqa: S108
         "POD_IP": "127.0.0.1",
-        "PROMETHEUS_MULTIPROC_DIR": "/tmp",
+        "PROMETHEUS_MULTIPROC_DIR": "/tmp",  # noqa: S108
         "HF_TOKEN": "secret",
         "A": "own",
         "B": "shared",
@@ -218,8 +218,10 @@ servingEngineSpec:
         ),
         (f'<stdin>:7:21: `{at}[0].replicaCount` must be an integer, not the text "two"', None),
         (
-            f"<stdin>:8:22: `{at}[0].requestMemory` must be a quantity such as `2`, `500m` or "
-            "`64Gi`: '64Gb' is not a quantity",
+            (
+                f"<stdin>:8:22: `{at}[0].requestMemory` must be a quantity such as `2`, `500m` or "
+                "`64Gi`: '64Gb' is not a quantity"
+            ),
             None,
         ),
         (
@@ -238,8 +240,10 @@ def test_triggers_as_a_map_are_refused_with_the_way_out(faults: Faults) -> None:
     text = more(KEDA, "  triggers: {type: prometheus}")
     assert faults(text) == [
         (
-            "<stdin>:12:19: `servingEngineSpec.modelSpec[0].keda.triggers` must be a list, not a "
-            "mapping",
+            (
+                "<stdin>:12:19: `servingEngineSpec.modelSpec[0].keda.triggers` must be a list, "
+                "not a mapping"
+            ),
             "begin each item with `- `",
         )
     ]
