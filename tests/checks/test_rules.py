@@ -81,7 +81,7 @@ FAULTS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("unbuildable-trigger", "error", [GOOD], {"trigger": meta(ignoreNullValues="maybe")}),
     ("unbuildable-trigger", "error", [GOOD], {"trigger": meta(customHeaders="a=b=c")}),
     ("metric-type-in-metadata", "warning", [GOOD], {"trigger": meta(metricType="Value")}),
-    ("unknown-metadata", "warning", [GOOD], {"trigger": meta(treshold="5")}),
+    ("unknown-metadata", "warning", [GOOD], {"trigger": meta(thresholdd="5")}),
     (
         "activation-above-threshold",
         "error",

@@ -158,12 +158,12 @@ def test_metadata_must_be_text_and_the_hint_says_how() -> None:
 
 
 def test_an_unknown_field_is_told_at_its_key_with_the_near_one() -> None:
-    text = with_spec().replace("triggers:", "trigers:")
+    text = with_spec().replace("triggers:", "triggerz:")
     _, errors = read(text)
     unknown = next(error for error in errors if "unknown" in error.message)
-    assert unknown.message == "unknown field `trigers` in `spec`"
+    assert unknown.message == "unknown field `triggerz` in `spec`"
     assert unknown.hint == "did you mean `triggers`?"
-    line = text.split("\n").index("  trigers:") + 1
+    line = text.split("\n").index("  triggerz:") + 1
     assert str(unknown.place) == f"so.yaml:{line}:3"
 
 

@@ -201,13 +201,13 @@ def _workload(
 ) -> Workload:
     meta, template = resource.metadata, resource.spec.template
     ports = container.ports or []
-    port = commandline.port(command)
-    if port is None:
-        port = ports[0].container_port if ports else commandline.DEFAULT_PORT
+    declared = ports[0].container_port if ports else commandline.DEFAULT_PORT
+    port = commandline.port(command) or declared
     resources = container.resources or Resources()
     requests, limits = resources.requests or {}, resources.limits or {}
     gpu_resource, gpus = _gpus({**requests, **limits})
     grace = template.spec.termination_grace_period_seconds
+    pod_labels = (template.metadata or TemplateMeta()).labels or {}
     named = {item.name: item.container_port for item in ports if item.name}
     return Workload(
         name=meta.name,
@@ -221,9 +221,7 @@ def _workload(
         image=container.image or "",
         env=MappingProxyType(env),
         labels=MappingProxyType(dict(meta.labels or {})),
-        pod_labels=MappingProxyType(
-            dict((template.metadata or TemplateMeta()).labels or {}),
-        ),
+        pod_labels=MappingProxyType(dict(pod_labels)),
         gpus=gpus,
         gpu_resource=gpu_resource,
         requests=MappingProxyType(requests),
