@@ -245,7 +245,7 @@ async def _run(header, last, spec, created, epoch, end, terminating_for):
     )
     deployment.scale(header["start_replicas"], created - 1)
     trajectory = [(created, header["start_replicas"])]
-    context = TriggerContext(query_for=lambda _: lambda q, at: source.query(q, at_now[0]))
+    context = TriggerContext(query_for=lambda _: lambda q, _: source.query(q, at_now[0]))
     at_now = [created]
     try:
         triggers = [build_trigger(t, context) for t in spec.triggers]

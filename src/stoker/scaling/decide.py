@@ -48,9 +48,8 @@ def decide(
         return state, replace(_paused(spec, target), conditions=(ready,))
     act = activation.push if observation.reader is Reader.PUSH else activation.poll
     state, decision = act(spec, target, values, state, now)
-    return replace(state, conditions=with_conditions(state.conditions, decision.conditions)), (
-        decision
-    )
+    state = replace(state, conditions=with_conditions(state.conditions, decision.conditions))
+    return _with_trouble(state, decision, observation)
 
 
 def reconcile(
@@ -130,6 +129,26 @@ def _paused(spec: ScalingSpec, target: TargetStatus) -> Decision:
         return _unchanged(target, reason, SENTENCES[reason])
     message = f"{SENTENCES[reason]} at {wanted} by `{PAUSED_REPLICAS}`"
     return replace(_unchanged(target, reason, message), replicas=wanted)
+
+
+def _with_trouble(
+    state: ScalingState, decision: Decision, observation: Observation
+) -> tuple[ScalingState, Decision]:
+    """*decision* with the events of failing triggers and of a fallback that comes or goes."""
+    events = [
+        keda_event("Warning", "KEDAScalerFailed", reading.error)
+        for reading in observation.readings
+        if reading.error is not None
+    ]
+    in_force = _is_true(state.condition("Fallback"))
+    if in_force and not state.fallback_announced:
+        message = "ScaledObject fallback is active"
+        events.append(keda_event("Warning", "ScaledObjectFallbackActivated", message))
+    if state.fallback_announced and not in_force:
+        message = "ScaledObject fallback is no longer active"
+        events.append(keda_event("Normal", "ScaledObjectFallbackDeactivated", message))
+    state = replace(state, fallback_announced=in_force)
+    return state, replace(decision, events=(*decision.events, *events))
 
 
 def _with_hpa_active(state: ScalingState) -> ScalingState:

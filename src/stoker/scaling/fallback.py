@@ -116,20 +116,13 @@ def _with_fallback(
     if not _same_moment(observation, state, now) or failures == 0:
         failures += 1
     state = _counted(spec, state, reading.metric_name, failures=failures)
-    error = reading.error or "no answer"
-    if observation.reader is Reader.HPA:
-        # all that the HPA is told by KEDA's adapter
-        error = (
-            "rpc error: code = Unknown desc = error when getting metric values "
-            f"metric:{reading.metric_name} encountered error"
-        )
     value = TriggerValue(
         metric_name=reading.metric_name,
         value=None,
         target=reading.target,
         metric_type=reading.metric_type,
         activation_threshold=reading.activation_threshold,
-        error=error,
+        error=_told_error(observation.reader, reading),
     )
     milli = _fallback_milli(spec, observation.target, reading, failures)
     if milli is None:
@@ -137,6 +130,16 @@ def _with_fallback(
     return state, replace(
         value, value=milli / 1000, milli=(milli,), error=None, active=True, is_fallback=True
     )
+
+
+def _told_error(reader: Reader, reading: TriggerReading) -> str:
+    if reader is Reader.HPA:
+        # all that the HPA is told by KEDA's adapter
+        return (
+            "rpc error: code = Unknown desc = error when getting metric values "
+            f"metric:{reading.metric_name} encountered error"
+        )
+    return reading.error or "no answer"
 
 
 def _fallback_milli(

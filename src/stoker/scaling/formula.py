@@ -16,8 +16,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stoker.scaling.formula_functions import FUNCTIONS, fail, to_float
 from stoker.scaling.formula_nodes import (
-    FUNCTIONS,
     PREDICATE_FUNCTIONS,
     Array,
     Binary,
@@ -30,9 +30,7 @@ from stoker.scaling.formula_nodes import (
     Node,
     Predicated,
     Unary,
-    fail,
     names_in,
-    to_float,
 )
 
 _TOKEN = re.compile(

@@ -28,14 +28,7 @@ def compose(spec: ScalingSpec, named: tuple[tuple[str, TriggerValue], ...]) -> T
     modifiers = spec.modifiers
     if modifiers is None:
         raise ValueError("there is no formula")
-    composite = TriggerValue(
-        metric_name=COMPOSITE_METRIC,
-        value=None,
-        # the operator cuts the target to milli, it does not round it
-        target=numbers.int64(modifiers.target * 1000) / 1000,
-        metric_type=modifiers.metric_type,
-        activation_threshold=modifiers.activation_target,
-    )
+    composite = _composite(modifiers)
     for _, value in named:
         if value.is_fallback:
             return _with_milli(composite, value.milli[0], is_fallback=True)
@@ -60,6 +53,17 @@ def compose(spec: ScalingSpec, named: tuple[tuple[str, TriggerValue], ...]) -> T
     # cut toward zero and, unlike a plain trigger, not raised to 0
     milli = 0 if math.isnan(result) else numbers.int64(result * 1000)
     return _with_milli(composite, milli, is_fallback=bool(errors))
+
+
+def _composite(modifiers: ScalingModifiers) -> TriggerValue:
+    return TriggerValue(
+        metric_name=COMPOSITE_METRIC,
+        value=None,
+        # the operator cuts the target to milli, it does not round it
+        target=numbers.int64(modifiers.target * 1000) / 1000,
+        metric_type=modifiers.metric_type,
+        activation_threshold=modifiers.activation_target,
+    )
 
 
 def valid_fallback_target(modifiers: ScalingModifiers) -> bool:

@@ -103,6 +103,7 @@ class ScalingState:
     hpas_made: int = 0
     cached: tuple[CachedRead, ...] = ()
     active_metrics: tuple[str, ...] = ()  # status.triggersActivity of the last poll
+    fallback_announced: bool = False  # the event says that a fallback is in force
     last_values: tuple[TriggerValue, ...] = ()  # of the last HPA sync, for `explain`
     spec_digest: str = ""
 
