@@ -1,0 +1,1 @@
+"""What a ScaledObject would have done with recorded metric values."""
