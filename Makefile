@@ -38,7 +38,7 @@ format: $(VENV)/.dev
 
 lock: $(VENV)/.dev                ## writes the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-annotate pyproject.toml --extra all --group package -o requirements/run.lock
+	  --no-emit-index-url --no-annotate pyproject.toml --group package -o requirements/run.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate pyproject.toml --extra all --group dev -o requirements/dev.lock
 
