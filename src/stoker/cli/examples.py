@@ -12,8 +12,14 @@ def example(name: str) -> Path:
     package = Path(__file__).parents[1]
     for root in (package.parents[1] / "examples", package / "examples"):
         if (root / name).is_file():
-            return root / name
+            return _short(root / name)
     raise MachineError(
         f"the example {name} is missing",
         hint="install Stoker again, or run it from a checkout",
     )
+
+
+def _short(path: Path) -> Path:
+    """As a person in the current directory would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

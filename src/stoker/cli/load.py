@@ -185,6 +185,7 @@ def _plan(options: _Options) -> Plan:
         api_key=options.api_key,
         timeout=options.timeout,
         total=requests,
+        same_prompt=not given,  # the burst of the tutorials; recorded prompts differ
     )
 
 

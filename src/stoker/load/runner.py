@@ -46,6 +46,7 @@ class Plan:
     api_key: str | None = None
     timeout: float = 600.0
     total: int | None = None
+    same_prompt: bool = False  # prompts of one length are equal: they hit the prefix cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +250,16 @@ class _Sender:
                 )
             )
 
+    def _prompt(self, tokens: int) -> str:
+        if self.plan.same_prompt or tokens < 2:
+            return _hi(tokens)
+        # The prefix cache of an engine finds whole blocks from the first token on.
+        return f"{self.sent} {_hi(tokens - 1)}"
+
     def _body(self, arrival: Arrival, model: str) -> bytes:
         request: dict[str, object] = {
             "model": model,
-            "messages": [{"role": "user", "content": _prompt(arrival.input_tokens)}],
+            "messages": [{"role": "user", "content": self._prompt(arrival.input_tokens)}],
             "max_tokens": max(arrival.output_tokens, 1),
             "stream": self.plan.stream,
         }
@@ -264,6 +271,6 @@ class _Sender:
 
 
 @lru_cache(maxsize=256)
-def _prompt(tokens: int) -> str:
+def _hi(tokens: int) -> str:
     """About *tokens* tokens, as the load generator of the production-stack tutorials makes them."""
     return "Hi " * max(tokens, 1)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stoker.clock import Clock
 from stoker.controller import Controller
 from stoker.metrics.storage import Storage
 from stoker.resources.workload import Workload
+from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.spec import Behavior, ScalingSpec, TriggerSpec
-from stoker.scaling.state import ScalingState
+from stoker.scaling.state import MetricStatus, ScalingState
 from stoker.stack.embedded import query_for, samples_of
 from stoker.stack.loops import Loops
 from stoker.stack.options import Options
 from stoker.stack.store import Remembered
 from stoker.targets.base import ScaleTarget
 from stoker.tick import Tick
-from stoker.triggers.base import TriggerContext
+from stoker.triggers.base import Trigger, TriggerContext
 from stoker.triggers.registry import build_trigger
 
 _TICKS = 240  # an hour of syncs
@@ -31,6 +32,7 @@ class Autoscaling:
     controller: Controller
     loops: Loops
     annotations: dict[str, str | None]  # set while it ran; None takes away what the file sets
+    metrics: tuple[MetricStatus, ...]  # of the HPA, before it has values
     ticks: deque[Tick] = field(default_factory=lambda: deque(maxlen=_TICKS))
 
     @property
@@ -72,9 +74,10 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     context = TriggerContext(
         query_for(storage), namespace=spec.namespace, timeout=options.settings.http_timeout
     )
+    triggers = [build_trigger(trigger, context) for trigger in spec.triggers]
     controller = Controller(
         spec,
-        [build_trigger(trigger, context) for trigger in spec.triggers],
+        triggers,
         target,
         state,
         settings=options.settings,
@@ -87,7 +90,20 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
         on_tick=on_tick,
         on_error=lambda error: on_error(spec.name, error),
     )
-    return Autoscaling(controller, loops, dict(remembered.annotations) if remembered else {})
+    kept = dict(remembered.annotations) if remembered else {}
+    return Autoscaling(controller, loops, kept, expected_metrics(spec, triggers))
+
+
+def expected_metrics(spec: ScalingSpec, triggers: Sequence[Trigger]) -> tuple[MetricStatus, ...]:
+    """The metrics of the HPA that KEDA makes, without values: one a trigger, or the formula's."""
+    modifiers = spec.modifiers
+    if modifiers is not None:
+        milli = int(modifiers.target * 1000)
+        return (MetricStatus(COMPOSITE_METRIC, modifiers.metric_type, milli),)
+    return tuple(
+        MetricStatus(t.metric_name, own.metric_type, round(t.target * 1000))
+        for t, own in zip(triggers, spec.triggers, strict=True)
+    )
 
 
 def with_options(spec: ScalingSpec, options: Options, remembered: Remembered | None) -> ScalingSpec:

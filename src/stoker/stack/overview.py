@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from stoker.api.views import EventLine, ModelOverview
 from stoker.events import Event
 from stoker.gateway.server import Gateway
 from stoker.metrics.storage import Storage
-from stoker.scaling.observation import TriggerReading
+from stoker.scaling.annotations import is_paused
+from stoker.scaling.observation import Reader, TriggerReading
 from stoker.stack.applications import RunningApplication
 from stoker.stack.embedded import number_of
 from stoker.stack.scraping import engine_service
+from stoker.tick import Tick
 
 _EVENTS = 12
 
@@ -30,7 +32,7 @@ def model_overview(
     stats = gateway.stats(application.workload.model)
     scaled = application.autoscaling
     spec = scaled.controller.spec if scaled else None
-    tick = scaled.ticks[-1] if scaled and scaled.ticks else None
+    tick = _telling(scaled.ticks) if scaled else None
 
     def engines(query: str) -> float | None:
         value = number_of(query.replace("{}", selector), storage, now)
@@ -55,7 +57,7 @@ def model_overview(
         ttft_p95=stats.ttft_p95,
         held=stats.held,
         gpus=sum(len(pod.gpu_ids) for pod in pods),
-        paused=bool(scaled and _is_paused(scaled.controller.spec.annotations)),
+        paused=bool(spec and is_paused(spec)),
         decision=_decision(tick.decision.replicas, tick.decision.was, tick.decision.reason)
         if tick
         else "",
@@ -79,10 +81,13 @@ def event_lines(events: list[Event]) -> list[EventLine]:
     ]
 
 
-def _is_paused(annotations: Mapping[str, str]) -> bool:
-    return "autoscaling.keda.sh/paused-replicas" in annotations or (
-        annotations.get("autoscaling.keda.sh/paused", "false").lower() not in ("0", "f", "false")
-    )
+def _telling(ticks: Sequence[Tick]) -> Tick | None:
+    """The look that says most: the last one that changed something or that the HPA took.
+
+    KEDA's polls in between only say whether a trigger is active.
+    """
+    telling = (t for t in reversed(ticks) if t.reader is Reader.HPA or t.decision.changes)
+    return next(telling, ticks[-1] if ticks else None)
 
 
 def _decision(replicas: int, was: int, reason: str) -> str:

@@ -19,6 +19,7 @@ from stoker.api.changes import Changes
 from stoker.api.control import serve_control
 from stoker.api.discovery import Discovery, remove_discovery, write_discovery
 from stoker.clock import Clock
+from stoker.errors import InputError
 from stoker.events import EventLog, ObjectRef
 from stoker.gateway.dispatch import Backend
 from stoker.gateway.server import Gateway
@@ -188,8 +189,13 @@ class Stack:
 
     async def annotate(self, scaled: Autoscaling, annotations: dict[str, str | None]) -> None:
         """Set or remove annotations of a ScaledObject, with what follows from them."""
+        before = scaled.controller.spec, dict(scaled.annotations)
         scaled.annotate(annotations)
-        decision = await scaled.controller.reconcile(self.clock.now())
+        try:
+            decision = await scaled.controller.reconcile(self.clock.now())
+        except InputError:
+            scaled.controller.spec, scaled.annotations = before
+            raise
         self._record(scaled.controller.spec, decision)
         self._save()
         scaled.loops.wake()

@@ -20,7 +20,7 @@ from stoker.stack.autoscaling import Autoscaling
 def scaled_object_view(autoscaling: Autoscaling) -> ScaledObjectView:
     """The ScaledObject as KEDA would show it."""
     state, spec = autoscaling.controller.state, autoscaling.controller.spec
-    names = tuple(m.metric_name for m in state.hpa.current_metrics) if state.hpa else ()
+    names = tuple(metric.metric_name for metric in autoscaling.metrics)
     return ScaledObjectView(
         spec=spec,
         created_at=state.created_at,
@@ -41,7 +41,7 @@ def hpa_view(autoscaling: Autoscaling) -> HpaView | None:
     return HpaView(
         spec=autoscaling.controller.spec,
         created_at=hpa.created_at,
-        metrics=tuple(_metric(m) for m in hpa.current_metrics),
+        metrics=tuple(_metric(m) for m in hpa.current_metrics or autoscaling.metrics),
         conditions=tuple(_condition(c) for c in hpa.conditions),
         current_replicas=hpa.current_replicas,
         desired_replicas=hpa.desired_replicas,

@@ -18,6 +18,16 @@ from stoker.scaling.observation import TriggerReading
 class Trigger(Protocol):
     """One item of ``triggers``, ready to be read."""
 
+    @property
+    def metric_name(self) -> str:
+        """Of the HPA's External metric: ``s0-prometheus``."""
+        ...
+
+    @property
+    def target(self) -> float:
+        """What the value is compared with."""
+        ...
+
     async def read(self, now: float) -> TriggerReading:
         """Ask the source. Whatever goes wrong becomes ``TriggerReading.error``."""
         ...

@@ -90,14 +90,24 @@ class PrometheusTrigger:
         self._query: QueryFunction | None = context.query_for(self.parameters.server_address)
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def metric_name(self) -> str:
+        """KEDA's name of the metric."""
+        return f"s{self.spec.index}-prometheus"
+
+    @property
+    def target(self) -> float:
+        """The threshold."""
+        return self.parameters.threshold
+
     async def read(self, now: float) -> TriggerReading:
         """The result of the query at *now*, or why there is none."""
         parameters = self.parameters
         reading = TriggerReading(
             index=self.spec.index,
-            metric_name=f"s{self.spec.index}-prometheus",
+            metric_name=self.metric_name,
             value=None,
-            target=parameters.threshold,
+            target=self.target,
             metric_type=self.spec.metric_type,
             activation_threshold=parameters.activation_threshold,
             trigger_name=self.spec.name,
