@@ -57,8 +57,12 @@ async def test_a_trace_sends_its_own_lengths_at_its_times_and_speed(server, tmp_
         server.url, "--trace", str(trace), "--start", "5", "--duration", "10", "--speed", "100"
     )
     assert code == 0, out
-    sent = [(len(r["messages"][0]["content"]) // 3, r["max_tokens"]) for r in server.requests]
+    prompts = [r["messages"][0]["content"] for r in server.requests]
+    sent = [
+        (len(p.split()), r["max_tokens"]) for p, r in zip(prompts, server.requests, strict=True)
+    ]
     assert sent == [(2, 3), (4, 5)]
+    assert prompts[0].split()[0] != prompts[1].split()[0], "a prefix cache would find them equal"
 
 
 @pytest.mark.parametrize(

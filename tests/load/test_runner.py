@@ -34,7 +34,8 @@ async def test_the_tutorials_generator_sends_all_at_once(server):
         await server.stream(request, writer)
 
     server.reply = hold
-    report = await run(Plan(once(100, input_tokens=3000, output_tokens=80)), server.url)
+    arrivals = once(100, input_tokens=3000, output_tokens=80)
+    report = await run(Plan(arrivals, same_prompt=True), server.url)
     assert (report.ok, report.failed, report.output_tokens) == (100, 0, 8000)
     request = server.requests[0]
     assert request["messages"] == [{"role": "user", "content": "Hi " * 3000}]
