@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from stoker.metrics.exposition import Metadata
 from stoker.metrics.index import LabelIndex
+from stoker.metrics.recent import Recent, RecentWindows
 from stoker.metrics.sample import METRIC_NAME, STALE, STALE_BITS, Labels, Matcher, is_stale
 from stoker.metrics.series import SERIES_BYTES, Series, SeriesSet, Times, Values, to_ms
 
@@ -77,6 +78,8 @@ class Storage:
         self._selections: dict[tuple[Matcher, ...], Selection] = {}
         self._last_ms: Times = np.full(64, _NO_SAMPLE, np.int64)
         self._last_values: Values = np.zeros(64, np.float64)
+        self._recent = Recent()
+        self._cut_ms = _NO_SAMPLE  # samples before are forgotten
         self._slots = 0  # slots room was asked for: samples, not bytes
         self._shrink_above = max_bytes
         self._newest_ms: int | None = None
@@ -111,10 +114,14 @@ class Storage:
         if t_ms <= last:
             return self._same_or_refused(series, t_ms, value)
         self._slots += series.append(t_ms, value)
+        self._recent.append(slot, t_ms, value)
+        if value < self._last_values[slot]:
+            self._recent.note_reset(slot, t_ms)
         self._last_ms[slot] = t_ms
         self._last_values[slot] = value
         if value != value and is_stale(value):  # noqa: PLR0124 - NaN, the rare case first
             series.has_stale = True
+            self._recent.note_stale(slot, t_ms)
         if self._newest_ms is None or t_ms > self._newest_ms:
             self._advance(t_ms)
         elif self._bytes() > self._shrink_above:
@@ -141,6 +148,8 @@ class Storage:
         series = Series(labels, slot)
         self._series[labels] = self._by_slot[slot] = series
         self._index.add(slot, labels)
+        self._recent.begin(slot)
+        self._last_values[slot] = math.nan
         self._slots += series.capacity
         self._selections.clear()
         return series
@@ -167,6 +176,7 @@ class Storage:
     def drop_before(self, t: float) -> None:
         """Forget samples older than *t*, and series that have none left."""
         t_ms = to_ms(t)
+        self._cut_ms = max(self._cut_ms, t_ms)
         for series in list(self._series.values()):
             self._slots += series.drop_before(t_ms)
             if not len(series):
@@ -216,6 +226,12 @@ class Storage:
     def latest(self, selection: Selection) -> tuple[Times, Values]:
         """Time in ms and value of the newest sample of each series of a selection."""
         return self._last_ms[selection.slots], self._last_values[selection.slots]
+
+    def recent(self, selection: Selection, low_ms: int, end_ms: int) -> RecentWindows | None:
+        """Windows ``(low_ms, end_ms]`` of a selection in one pass; None where samples were cut."""
+        if low_ms + 1 < self._cut_ms or not len(selection.slots):
+            return None
+        return self._recent.windows(selection.slots, low_ms, end_ms)
 
     def select(self, matchers: Iterable[Matcher], start: float, end: float) -> list[SeriesData]:
         """Samples with ``start <= t <= end``, series sorted by labels, empty ones left out."""
@@ -291,6 +307,7 @@ class Storage:
         self._slots += series.replace(times_ms, values, has_stale=stale)
         self._last_ms[series.slot] = times_ms[-1]
         self._last_values[series.slot] = values[-1]
+        self._recent.fill(series.slot, times_ms, values)
         if self._newest_ms is None or times_ms[-1] > self._newest_ms:
             self._newest_ms = int(times_ms[-1])
 

@@ -6,7 +6,8 @@ NaN is a value like any other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from stoker.metrics.series import SeriesSet, Times, Values
 from stoker.promql.ast import Node, Selector
 
 Mask = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
 
@@ -83,24 +85,50 @@ def merged(columns: Columns, message: str = SAME_LABELSET) -> Columns:
 
 
 @dataclass(frozen=True, slots=True)
+class Windows:
+    """A range vector at many moments: a row a series, a column a step.
+
+    The samples of a cell, those in ``(end - range, end]``, stand side by side in the flat columns
+    at ``lows[row, step] <= i < highs[row, step]``. There are no staleness markers among them.
+    """
+
+    labels: SeriesSet
+    times_ms: Times
+    values: Values
+    lows: Indices  # (series, steps)
+    highs: Indices  # (series, steps)
+    ends_ms: Times
+    range_ms: int
+    steady: Mask | None = None  # rows without a counter reset; None: not known
+
+    def rows(self, begin: int, end: int) -> Windows:
+        """Some of the rows, without their labels."""
+        steady = None if self.steady is None else self.steady[begin:end]
+        return replace(self, lows=self.lows[begin:end], highs=self.highs[begin:end], steady=steady)
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """The samples of one series that a range function may look at; no staleness markers."""
 
-    labels: Labels
     times_ms: Times
     values: Values
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """A range vector at many moments: at step *i* the samples in ``(ends[i] - range, ends[i]]``.
-
-    Tracks begin in the first window and end in the last one.
-    """
-
-    tracks: tuple[Track, ...]
-    ends_ms: Times
-    range_ms: int
+def windows_of(
+    labels: SeriesSet, tracks: Sequence[Track], ends_ms: Times, range_ms: int
+) -> Windows:
+    """A range vector from the samples of each series."""
+    shape = (len(tracks), len(ends_ms))
+    lows, highs = np.empty(shape, np.intp), np.empty(shape, np.intp)
+    begins, at = ends_ms - range_ms, 0
+    for row, track in enumerate(tracks):
+        lows[row] = track.times_ms.searchsorted(begins, "right") + at
+        highs[row] = track.times_ms.searchsorted(ends_ms, "right") + at
+        at += len(track.times_ms)
+    times = np.concatenate([track.times_ms for track in tracks] or [np.empty(0, np.int64)])
+    values = np.concatenate([track.values for track in tracks] or [np.empty(0)])
+    return Windows(labels, times, values, lows, highs, ends_ms, range_ms)
 
 
 class Context(Protocol):

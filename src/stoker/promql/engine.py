@@ -16,7 +16,7 @@ from stoker.clock import stopwatch
 from stoker.errors import QueryError
 from stoker.metrics.sample import EMPTY, STALE_BITS
 from stoker.metrics.series import Series as StoredSeries
-from stoker.metrics.series import Times, Values, to_ms
+from stoker.metrics.series import SeriesSet, Times, Values, to_ms
 from stoker.metrics.storage import LOOKBACK, Selection, Storage
 from stoker.promql.aggregations import aggregate
 from stoker.promql.ast import (
@@ -34,7 +34,7 @@ from stoker.promql.ast import (
     ValueType,
 )
 from stoker.promql.binary import scalar_binary, vector_binary
-from stoker.promql.columns import Columns, Track, Windows
+from stoker.promql.columns import Columns, Track, Windows, windows_of
 from stoker.promql.functions import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS
 from stoker.promql.parsing import parse
 from stoker.promql.value import Matrix, Sample, Scalar, Series, String, Value, Vector
@@ -207,14 +207,13 @@ class _Evaluation:
 
     def _tracks(self, node: Node) -> Matrix:
         windows = self.windows(node)
-        end = int(windows.ends_ms[0])
         series = []
-        for track in windows.tracks:
-            low, high = np.searchsorted(track.times_ms, [end - windows.range_ms, end], "right")
+        bounds = zip(windows.lows[:, 0].tolist(), windows.highs[:, 0].tolist(), strict=True)
+        for labels, (low, high) in zip(windows.labels.labels, bounds, strict=True):
             if low < high:
-                times = (track.times_ms[low:high] / 1000).tolist()
-                values = track.values[low:high].tolist()
-                series.append(Series(track.labels, tuple(zip(times, values, strict=True))))
+                times = (windows.times_ms[low:high] / 1000).tolist()
+                values = windows.values[low:high].tolist()
+                series.append(Series(labels, tuple(zip(times, values, strict=True))))
         return Matrix(tuple(series), self._notes())
 
     def _notes(self) -> tuple[str, ...]:
@@ -342,20 +341,43 @@ class _Evaluation:
         return times, values
 
     def _stored(self, selector: Selector, ends: Times, range_ms: int) -> Windows:
+        selection = self.storage.find(selector.matchers)
         low, high = int(ends.min()) - range_ms, int(ends.max())
-        tracks = []
-        for series in self.storage.find(selector.matchers).series:
-            times, values = series.times_ms, series.values
-            first, last = times.searchsorted([low, high], "right").tolist()
-            if first == last:
-                continue
-            times, values = times[first:last], values[first:last]
-            if series.has_stale:
-                fresh = values.view(np.int64) != STALE_BITS
-                times, values = times[fresh], values[fresh]
-            tracks.append(Track(series.labels, times, values))
-            self.spend(len(times))
-        return Windows(tuple(tracks), ends, range_ms)
+        recent = self.storage.recent(selection, low, high) if len(ends) == 1 else None
+        if recent is None:
+            tracks = [self._track(series, low, high) for series in selection.series]
+            return windows_of(selection.labels, tracks, ends, range_ms)
+        self.spend(int((recent.highs - recent.lows).sum()))
+        if recent.sure.all():
+            lows, highs = recent.lows[:, None], recent.highs[:, None]
+            times, values = recent.times_ms, recent.values
+            return Windows(
+                selection.labels, times, values, lows, highs, ends, range_ms, recent.steady
+            )
+        tracks = [
+            Track(recent.times_ms[low_:high_], recent.values[low_:high_])
+            if sure
+            else self._track(series, low, high)
+            for series, sure, low_, high_ in zip(
+                selection.series,
+                recent.sure.tolist(),
+                recent.lows.tolist(),
+                recent.highs.tolist(),
+                strict=True,
+            )
+        ]
+        return windows_of(selection.labels, tracks, ends, range_ms)
+
+    def _track(self, series: StoredSeries, low: int, high: int) -> Track:
+        """The samples of one series in ``(low, high]``."""
+        times, values = series.times_ms, series.values
+        first, last = times.searchsorted([low, high], "right").tolist()
+        times, values = times[first:last], values[first:last]
+        if series.has_stale:
+            fresh = values.view(np.int64) != STALE_BITS
+            times, values = times[fresh], values[fresh]
+        self.spend(len(times))
+        return Track(times, values)
 
     def _subquery(self, node: Subquery) -> Windows:
         ends = self._moments(node.at, node.offset_ms)
@@ -364,18 +386,16 @@ class _Evaluation:
         # Absolute multiples of the step, so that neighbouring evaluations see the same samples.
         inner_steps = np.arange((low // step + 1) * step, high + 1, step, dtype=np.int64)
         if not len(inner_steps):
-            return Windows((), ends, node.range_ms)
+            return windows_of(SeriesSet(()), (), ends, node.range_ms)
         self.spend(len(inner_steps))
         inner = self._inner(inner_steps)
         columns = inner.vector(node.expr)
-        rows = zip(columns.labels.labels, columns.values, columns.present, strict=True)
-        tracks = [
-            Track(labels, inner_steps[present], values[present])
-            for labels, values, present in rows
-            if present.any()
-        ]
         self._samples = inner._samples  # noqa: SLF001 - of this class
-        return Windows(tuple(tracks), ends, node.range_ms)
+        tracks = [
+            Track(inner_steps[present], values[present])
+            for values, present in zip(columns.values, columns.present, strict=True)
+        ]
+        return windows_of(columns.labels, tracks, ends, node.range_ms)
 
 
 _KINDS: Final[dict[str, str]] = {

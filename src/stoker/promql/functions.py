@@ -13,9 +13,10 @@ from stoker.metrics.sample import EMPTY, METRIC_NAME, Labels, MatchOp, quote
 from stoker.metrics.series import SeriesSet, Values
 from stoker.promql import histogram, label_functions, range_functions
 from stoker.promql.ast import Node, Range, Selector, Subquery
-from stoker.promql.columns import Columns, Context, Track, Windows, anywhere, empty, single
+from stoker.promql.columns import Columns, Context, Windows, anywhere, empty, single
 from stoker.promql.dates import DATE_PARTS
 from stoker.promql.range_functions import Window, WindowFunction
+from stoker.promql.window_columns import COLUMNAR, COUNTER_FUNCTIONS, WindowsFunction
 
 VectorFunction = Callable[[Context, tuple[Node, ...]], Columns]
 ScalarFunction = Callable[[Context, tuple[Node, ...]], Values]
@@ -24,61 +25,85 @@ ScalarFunction = Callable[[Context, tuple[Node, ...]], Values]
 # -- range vectors -------------------------------------------------------------------------------
 
 
+_CELLS_AT_ONCE: Final = 2**18  # a dozen temporary columns of 2 MiB
+
+
 def over_windows(
-    context: Context,
-    windows: Windows,
-    function: Callable[[Window, int], float | None],
-    *,
-    keep_name: bool = False,
+    context: Context, windows: Windows, function: Callable[[Window, int], float | None]
 ) -> Columns:
     """A function of the samples in each window; it is told the number of the step."""
-    ends, steps = windows.ends_ms, context.steps_ms
-    shape = (len(windows.tracks), len(ends))
-    values, present = np.zeros(shape), np.zeros(shape, np.bool_)
-    for i, track in enumerate(windows.tracks):
-        if len(ends) == 1:  # a track has no samples outside of all windows: nothing to search
-            lows, highs = [0], [len(track.times_ms)]
-        else:
-            lows = track.times_ms.searchsorted(ends - windows.range_ms, "right").tolist()
-            highs = track.times_ms.searchsorted(ends, "right").tolist()
-        context.spend(len(ends))  # also asks for the time: a long range query is a long loop here
-        for t, (low, high) in enumerate(zip(lows, highs, strict=True)):
+    ends, steps = windows.ends_ms.tolist(), context.steps_ms.tolist()
+    values = np.zeros(windows.lows.shape)
+    present = np.zeros(windows.lows.shape, np.bool_)
+    for row in range(len(values)):
+        context.spend(0)  # asks for the time: a long range query is a long loop here
+        bounds = zip(windows.lows[row].tolist(), windows.highs[row].tolist(), strict=True)
+        for t, (low, high) in enumerate(bounds):
             if low == high:
                 continue
             window = Window(
-                track.times_ms[low:high],
-                track.values[low:high],
-                int(ends[t]),
+                windows.times_ms[low:high],
+                windows.values[low:high],
+                ends[t],
                 windows.range_ms,
-                int(steps[t]),
+                steps[t],
             )
             value = function(window, t)
             if value is not None:
-                values[i, t], present[i, t] = value, True
-    labels = SeriesSet(tuple(track.labels for track in windows.tracks))
-    columns = Columns(labels, values, present)
-    return columns if keep_name else columns.without_name()
+                values[row, t], present[row, t] = value, True
+    return Columns(windows.labels, values, present).without_name()
 
 
-def _simple(name: str, function: WindowFunction, *, keep_name: bool) -> VectorFunction:
+def _columnar(name: str, function: WindowsFunction, *, keep_name: bool) -> VectorFunction:
     def call(context: Context, args: tuple[Node, ...]) -> Columns:
-        windows = context.windows(args[0])
-        if name in range_functions.COUNTER_FUNCTIONS:
-            _expect_counters(context, windows.tracks)
-        return over_windows(
-            context, windows, lambda window, _: function(window), keep_name=keep_name
-        )
+        columns = _in_parts(context, context.windows(args[0]), function)
+        if name in COUNTER_FUNCTIONS:
+            _expect_counters(context, columns)
+        return columns if keep_name else columns.without_name()
 
     return call
 
 
-def _expect_counters(context: Context, tracks: tuple[Track, ...]) -> None:
-    for name in sorted({track.labels.name for track in tracks}):
-        if name and not name.endswith(("_total", "_sum", "_count", "_bucket")):
-            context.info(
-                "metric might not be a counter, name does not end in "
-                f"_total/_sum/_count/_bucket: {quote(name)}"
-            )
+def _in_parts(context: Context, windows: Windows, function: WindowsFunction) -> Columns:
+    """Evaluate a bounded number of cells at a time."""
+    rows, steps = windows.lows.shape
+    if not windows.values.size:
+        return Columns(windows.labels, np.zeros((rows, steps)), np.zeros((rows, steps), np.bool_))
+    size = max(_CELLS_AT_ONCE // max(steps, 1), 1)
+    if rows <= size:
+        return Columns(windows.labels, *function(windows))
+    parts = []
+    for begin in range(0, rows, size):
+        context.spend(0)
+        parts.append(function(windows.rows(begin, begin + size)))
+    values, present = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Columns(windows.labels, values, present)
+
+
+def _simple(function: WindowFunction) -> VectorFunction:
+    def call(context: Context, args: tuple[Node, ...]) -> Columns:
+        return over_windows(context, context.windows(args[0]), lambda window, _: function(window))
+
+    return call
+
+
+def _expect_counters(context: Context, columns: Columns) -> None:
+    doubted = columns.labels.derived.get("no counters")
+    if not isinstance(doubted, tuple):
+        doubted = tuple(
+            (row, labels.name)
+            for row, labels in enumerate(columns.labels.labels)
+            if labels.name and not labels.name.endswith(("_total", "_sum", "_count", "_bucket"))
+        )
+        columns.labels.derived["no counters"] = doubted
+    if not doubted:
+        return
+    there = columns.present.any(axis=1)
+    for name in sorted({name for row, name in doubted if there[row]}):
+        context.info(
+            "metric might not be a counter, name does not end in "
+            f"_total/_sum/_count/_bucket: {quote(name)}"
+        )
 
 
 def _quantile_over_time(context: Context, args: tuple[Node, ...]) -> Columns:
@@ -140,9 +165,9 @@ def _absent(context: Context, args: tuple[Node, ...]) -> Columns:
 
 
 def _absent_over_time(context: Context, args: tuple[Node, ...]) -> Columns:
-    seen = over_windows(context, context.windows(args[0]), lambda *_: 1.0, keep_name=True)
+    windows = context.windows(args[0])
     labels = EMPTY if isinstance(args[0], Subquery) else _labels_of_absent(args[0])
-    nobody = ~anywhere(seen.present)
+    nobody = ~anywhere(windows.highs > windows.lows)
     return single(labels, np.ones(len(nobody)), nobody)
 
 
@@ -300,9 +325,10 @@ _EACH: Final[dict[str, Callable[[Values], Values]]] = {
 
 VECTOR_FUNCTIONS: Final[dict[str, VectorFunction]] = {
     **{
-        name: _simple(name, function, keep_name=keep_name)
-        for name, (function, keep_name) in range_functions.SIMPLE.items()
+        name: _columnar(name, function, keep_name=keep_name)
+        for name, (function, keep_name) in COLUMNAR.items()
     },
+    **{name: _simple(function) for name, function in range_functions.SIMPLE.items()},
     **{name: _each(function) for name, function in _EACH.items()},
     **{name: _date_part(part) for name, part in DATE_PARTS.items()},
     "absent": _absent,

@@ -1,4 +1,7 @@
-"""Functions of range vectors: from the samples of one window to one number, or to none."""
+"""Functions of range vectors that look at one window at a time: to one number, or to none.
+
+The others are in :mod:`stoker.promql.window_columns`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from stoker.metrics.series import Times, Values
-from stoker.promql.statistics import exact_mean, exact_sum, linear_regression, quantile, stdvar
+from stoker.promql.statistics import linear_regression, quantile, stdvar
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,73 +34,6 @@ class Window:
 WindowFunction = Callable[[Window], float | None]
 
 
-def _extrapolated(window: Window, *, is_counter: bool, is_rate: bool) -> float | None:
-    """Rate, increase and delta: what the samples say, stretched to the borders of the window.
-
-    Towards a border the slope goes on for as long as samples would be expected (1.1 mean
-    distances), otherwise for half a distance; a counter is never stretched to below zero.
-    """
-    times, values = window.times_ms, window.values
-    count = len(times)
-    if count < 2:
-        return None
-    first, last = float(values[0]), float(values[-1])
-    first_ms, last_ms = int(times[0]), int(times[-1])
-    change = last - first
-    if is_counter:
-        before, after = values[:-1], values[1:]
-        resets = after < before
-        if resets.any():
-            change += exact_sum(before[resets].tolist())
-    to_start = (first_ms - (window.end_ms - window.range_ms)) / 1000
-    to_end = (window.end_ms - last_ms) / 1000
-    covered = (last_ms - first_ms) / 1000
-    distance = covered / (count - 1)
-    threshold = distance * 1.1
-    if to_start >= threshold:
-        to_start = distance / 2
-    if is_counter and change > 0 and first >= 0:
-        to_start = min(to_start, covered * (first / change))
-    if to_end >= threshold:
-        to_end = distance / 2
-    factor = (covered + to_start + to_end) / covered
-    if is_rate:
-        factor /= window.range_ms / 1000
-    return change * factor
-
-
-def _rate(window: Window) -> float | None:
-    return _extrapolated(window, is_counter=True, is_rate=True)
-
-
-def _increase(window: Window) -> float | None:
-    return _extrapolated(window, is_counter=True, is_rate=False)
-
-
-def _delta(window: Window) -> float | None:
-    return _extrapolated(window, is_counter=False, is_rate=False)
-
-
-def _last_two(window: Window) -> tuple[float, float, float] | None:
-    if len(window.values) < 2:
-        return None
-    seconds = int(window.times_ms[-1] - window.times_ms[-2]) / 1000
-    return float(window.values[-2]), float(window.values[-1]), seconds
-
-
-def _irate(window: Window) -> float | None:
-    two = _last_two(window)
-    if two is None:
-        return None
-    before, last, seconds = two
-    return (last if last < before else last - before) / seconds  # below: the counter was reset
-
-
-def _idelta(window: Window) -> float | None:
-    two = _last_two(window)
-    return None if two is None else two[1] - two[0]
-
-
 def _deriv(window: Window) -> float | None:
     if len(window.values) < 2:
         return None
@@ -111,48 +47,6 @@ def predict_linear(window: Window, ahead: float) -> float | None:
         return None
     slope, now = linear_regression(window.seconds_since(window.at_ms), window.values.tolist())
     return slope * ahead + now
-
-
-def _changes(window: Window) -> float | None:
-    before, after = window.values[:-1], window.values[1:]
-    both_nan = np.isnan(before) & np.isnan(after)
-    return float(np.count_nonzero((before != after) & ~both_nan))
-
-
-def _resets(window: Window) -> float | None:
-    return float(np.count_nonzero(window.values[1:] < window.values[:-1]))
-
-
-def _sum(window: Window) -> float | None:
-    return exact_sum(window.values.tolist())
-
-
-def _avg(window: Window) -> float | None:
-    return exact_mean(window.values.tolist())
-
-
-def _count(window: Window) -> float | None:
-    return float(len(window.values))
-
-
-def _min(window: Window) -> float | None:
-    return float(np.fmin.reduce(window.values))
-
-
-def _max(window: Window) -> float | None:
-    return float(np.fmax.reduce(window.values))
-
-
-def _last(window: Window) -> float | None:
-    return float(window.values[-1])
-
-
-def _first(window: Window) -> float | None:
-    return float(window.values[0])
-
-
-def _present(_: Window) -> float | None:
-    return 1.0
 
 
 def _stdvar(window: Window) -> float | None:
@@ -212,30 +106,14 @@ def smoothed(window: Window, smoothing: float, trend: float) -> float | None:
     return level
 
 
-# name -> (function, whether the metric name stays)
-SIMPLE: Final[dict[str, tuple[WindowFunction, bool]]] = {
-    "rate": (_rate, False),
-    "increase": (_increase, False),
-    "delta": (_delta, False),
-    "irate": (_irate, False),
-    "idelta": (_idelta, False),
-    "deriv": (_deriv, False),
-    "changes": (_changes, False),
-    "resets": (_resets, False),
-    "sum_over_time": (_sum, False),
-    "avg_over_time": (_avg, False),
-    "count_over_time": (_count, False),
-    "min_over_time": (_min, False),
-    "max_over_time": (_max, False),
-    "last_over_time": (_last, True),
-    "first_over_time": (_first, True),
-    "present_over_time": (_present, False),
-    "stdvar_over_time": (_stdvar, False),
-    "stddev_over_time": (_stddev, False),
-    "mad_over_time": (_mad, False),
-    "ts_of_last_over_time": (_time_of_last, False),
-    "ts_of_first_over_time": (_time_of_first, False),
-    "ts_of_max_over_time": (_time_of_max, False),
-    "ts_of_min_over_time": (_time_of_min, False),
+# name -> function; all of them drop the metric name
+SIMPLE: Final[dict[str, WindowFunction]] = {
+    "deriv": _deriv,
+    "stdvar_over_time": _stdvar,
+    "stddev_over_time": _stddev,
+    "mad_over_time": _mad,
+    "ts_of_last_over_time": _time_of_last,
+    "ts_of_first_over_time": _time_of_first,
+    "ts_of_max_over_time": _time_of_max,
+    "ts_of_min_over_time": _time_of_min,
 }
-COUNTER_FUNCTIONS: Final = frozenset({"rate", "increase", "irate"})
