@@ -63,7 +63,6 @@ def test_error_carries_the_query():
         pytest.param("+".join(["x"] * 1000), "999 operators", id="operators"),
         pytest.param("x" * 100_000, "at most", id="long"),
         pytest.param("info(x)", "function `info` is not supported", id="info"),
-        pytest.param("limit_ratio(0.5, x)", "`limit_ratio` is not supported", id="limit_ratio"),
         pytest.param("x + fill(0) x", "`fill` is experimental", id="fill"),
         pytest.param('{a="b" or c="d"}', "not PromQL", id="or"),
         pytest.param('x{a=~"("}', "regex", id="regex"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -94,25 +95,56 @@ class SeriesSet:
 
     A query that is asked every few seconds selects the same series; grouping and renaming them is
     remembered here and goes when the selection goes.
+
+    Names that an operation takes away go at once, or, where *unnamed* is given, at the end: it
+    tells of each series whether its name will go (Prometheus' delayed name removal).
     """
 
-    __slots__ = ("derived", "labels")
+    __slots__ = ("derived", "labels", "unnamed")
 
-    def __init__(self, labels: tuple[Labels, ...]) -> None:
+    def __init__(self, labels: tuple[Labels, ...], unnamed: tuple[bool, ...] | None = None) -> None:
         self.labels = labels
+        self.unnamed = unnamed
         self.derived: dict[object, object] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def without_name(self) -> SeriesSet:
-        """The same series without metric names."""
+        """The same series without metric names, now or at the end."""
         known = self.derived.get("without_name")
         if isinstance(known, SeriesSet):
             return known
-        made = SeriesSet(tuple(labels.without_name() for labels in self.labels))
+        if self.unnamed is None:
+            made = SeriesSet(tuple(labels.without_name() for labels in self.labels))
+        else:
+            made = SeriesSet(self.labels, (True,) * len(self.labels))
         self.derived["without_name"] = made
         return made
+
+    def delayed(self) -> SeriesSet:
+        """The same series, whose names will go at the end of the query if at all."""
+        known = self.derived.get("delayed")
+        if not isinstance(known, SeriesSet):
+            known = self.derived["delayed"] = SeriesSet(self.labels, (False,) * len(self.labels))
+        return known
+
+    def settled(self) -> SeriesSet:
+        """The series as they are at the end of a query."""
+        if self.unnamed is None:
+            return self
+        pairs = zip(self.labels, self.unnamed, strict=True)
+        return SeriesSet(tuple(one.without_name() if gone else one for one, gone in pairs))
+
+    def pick(self, rows: Iterable[int]) -> SeriesSet:
+        """Some of the series, in this order."""
+        rows = list(rows)
+        unnamed = None if self.unnamed is None else tuple(self.unnamed[row] for row in rows)
+        return SeriesSet(tuple(self.labels[row] for row in rows), unnamed)
+
+    def flags(self) -> tuple[bool, ...]:
+        """Of each series, whether its name will go at the end."""
+        return (False,) * len(self.labels) if self.unnamed is None else self.unnamed
 
     def has_duplicates(self) -> bool:
         """Whether a label set occurs twice."""

@@ -20,6 +20,7 @@ from stoker.metrics.sample import METRIC_NAME, Labels
 from stoker.metrics.series import SeriesSet, Values
 from stoker.promql.ast import Aggregate
 from stoker.promql.columns import Columns, Context, Mask, empty, merged
+from stoker.promql.sampling import is_chosen
 from stoker.promql.statistics import exact_mean, exact_sum, quantile, shortest_decimal
 
 
@@ -61,6 +62,8 @@ def aggregate(context: Context, node: Aggregate) -> Columns:
             return _quantiles(columns, groups, parameter)
         case "topk" | "bottomk" | "limitk":
             return _chosen(columns, groups, node.op, _counts(parameter))
+        case "limit_ratio":
+            return _part(context, columns, parameter)
         case _:
             raise QueryError(f"aggregation `{node.op}` is not supported")
 
@@ -79,7 +82,10 @@ def group_rows(labels: SeriesSet, node: Aggregate) -> Groups:
         of_row[i] = found.setdefault(group, len(found))
     order = np.argsort(of_row, kind="stable")
     starts = np.searchsorted(of_row[order], np.arange(len(found)))
-    made = Groups(SeriesSet(tuple(found)), of_row, order, starts)
+    unnamed = None
+    if labels.unnamed is not None:
+        unnamed = tuple(labels.unnamed[row] for row in order[starts].tolist())
+    made = Groups(SeriesSet(tuple(found), unnamed), of_row, order, starts)
     labels.derived[key] = made
     return made
 
@@ -222,6 +228,22 @@ def _chosen(columns: Columns, groups: Groups, op: str, counts: list[int]) -> Col
                 ordered.extend(there[:k].tolist())
     chosen = Columns(columns.labels, columns.values, present)
     return chosen.rows(ordered) if len(counts) == 1 else chosen
+
+
+def _part(context: Context, columns: Columns, ratios: Values) -> Columns:
+    """limit_ratio: a part of the series, the same at every look."""
+    present = columns.present.copy()
+    for step, asked in enumerate(ratios.tolist()):
+        if math.isnan(asked):
+            raise QueryError("Ratio value is NaN")
+        ratio = min(max(asked, -1.0), 1.0)
+        if ratio != asked:
+            context.warn(
+                f"ratio value should be between -1 and 1, got {asked:g}, capping to {ratio:g}"
+            )
+        for row in np.flatnonzero(present[:, step]):
+            present[row, step] = is_chosen(columns.labels.labels[row], ratio)
+    return Columns(columns.labels, columns.values, present)
 
 
 def _count_values(columns: Columns, node: Aggregate, label: str) -> Columns:

@@ -117,7 +117,11 @@ def _matched(node: Binary, lhs: Columns, rhs: Columns) -> Columns:
             values, present = left, present & holds
     if node.matching.card == "one-to-one":
         _require_one_to_one([signatures[i] for i in at_many], present)
-    labels = SeriesSet(tuple(_result_labels(node, many, one, pairs)))
+    unnamed = None
+    if many.labels.unnamed is not None:
+        flags = many.labels.unnamed
+        unnamed = tuple(node.bool_ or flags[i] for i, _ in pairs)
+    labels = SeriesSet(tuple(_result_labels(node, many, one, pairs)), unnamed)
     kept = np.flatnonzero(present.any(axis=1))
     return merged(Columns(labels, values, present).rows(kept), _UNIQUE)
 
@@ -154,7 +158,7 @@ def _result_labels(
     node: Binary, many: Columns, one: Columns, pairs: list[tuple[int, int]]
 ) -> Iterator[Labels]:
     matching = node.matching
-    drop_name = node.op in ARITHMETIC or node.bool_
+    drop_name = node.op in ARITHMETIC or (node.bool_ and many.labels.unnamed is None)
     for i, j in pairs:
         labels = many.labels.labels[i]
         if drop_name:
@@ -170,7 +174,10 @@ def _result_labels(
 def _set_operation(node: Binary, lhs: Columns, rhs: Columns) -> Columns:
     if node.op == "or":
         fresh = rhs.present & ~_has_partner(rhs, lhs, node.matching)
-        labels = SeriesSet(lhs.labels.labels + rhs.labels.labels)
+        unnamed = None
+        if lhs.labels.unnamed is not None or rhs.labels.unnamed is not None:
+            unnamed = lhs.labels.flags() + rhs.labels.flags()
+        labels = SeriesSet(lhs.labels.labels + rhs.labels.labels, unnamed)
         values = np.concatenate([lhs.values, rhs.values])
         return merged(Columns(labels, values, np.concatenate([lhs.present, fresh])))
     partner = _has_partner(lhs, rhs, node.matching)

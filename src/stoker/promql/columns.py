@@ -42,9 +42,7 @@ class Columns:
 
     def rows(self, indices: NDArray[np.intp] | list[int]) -> Columns:
         """Some of the rows, in this order."""
-        labels = self.labels.labels
-        chosen = SeriesSet(tuple(labels[i] for i in indices))
-        return Columns(chosen, self.values[indices], self.present[indices])
+        return Columns(self.labels.pick(indices), self.values[indices], self.present[indices])
 
 
 def anywhere(present: Mask) -> Mask:
@@ -68,12 +66,14 @@ def merged(columns: Columns, message: str = SAME_LABELSET) -> Columns:
     if not columns.labels.has_duplicates():
         return columns
     rows: dict[Labels, int] = {}
+    first: list[int] = []
     values: list[Values] = []
     present: list[Mask] = []
     for i, labels in enumerate(columns.labels.labels):
         at = rows.get(labels)
         if at is None:
             rows[labels] = len(values)
+            first.append(i)
             values.append(columns.values[i])
             present.append(columns.present[i])
             continue
@@ -81,7 +81,7 @@ def merged(columns: Columns, message: str = SAME_LABELSET) -> Columns:
             raise QueryError(message)
         values[at] = np.where(present[at], values[at], columns.values[i])
         present[at] = present[at] | columns.present[i]
-    return Columns(SeriesSet(tuple(rows)), np.array(values), np.array(present))
+    return Columns(columns.labels.pick(first), np.array(values), np.array(present))
 
 
 @dataclass(frozen=True, slots=True)

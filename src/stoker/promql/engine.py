@@ -34,7 +34,7 @@ from stoker.promql.ast import (
     ValueType,
 )
 from stoker.promql.binary import scalar_binary, vector_binary
-from stoker.promql.columns import Columns, Track, Windows, windows_of
+from stoker.promql.columns import Columns, Track, Windows, merged, windows_of
 from stoker.promql.functions import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS
 from stoker.promql.parsing import parse
 from stoker.promql.value import Matrix, Sample, Scalar, Series, String, Value, Vector
@@ -68,11 +68,17 @@ def instant(
     *,
     lookback: float = LOOKBACK,
     limits: Limits = NO_LIMITS,
+    delayed_names: bool = False,
 ) -> Value:
-    """The value of *query* at the moment *at*. Raises QueryError."""
+    """The value of *query* at the moment *at*. Raises QueryError.
+
+    With *delayed_names* metric names go at the end of a query, as with Prometheus' flag
+    ``promql-delayed-name-removal``.
+    """
     node = parse(query) if isinstance(query, str) else query
     steps = np.array([to_ms(at)], np.int64)
     evaluation = _Evaluation(storage, steps, 0, to_ms(lookback), limits)
+    evaluation.delayed_names = delayed_names
     with np.errstate(all="ignore"):
         return _named(query, evaluation.instant, node)
 
@@ -86,6 +92,7 @@ def range_(
     *,
     lookback: float = LOOKBACK,
     limits: Limits = NO_LIMITS,
+    delayed_names: bool = False,
 ) -> Matrix:
     """The value of *query* at ``start, start + step, ...`` up to *end*. Raises QueryError."""
     node = parse(query) if isinstance(query, str) else query
@@ -96,6 +103,7 @@ def range_(
         raise QueryError("end timestamp must not be before start time")
     steps = np.arange(to_ms(start), to_ms(end) + 1, step_ms, dtype=np.int64)
     evaluation = _Evaluation(storage, steps, step_ms, to_ms(lookback), limits)
+    evaluation.delayed_names = delayed_names
     with np.errstate(all="ignore"):
         value = _named(query, evaluation.matrix, node)
     assert isinstance(value, Matrix)  # noqa: S101 - for the type checker
@@ -144,6 +152,7 @@ class _Evaluation:
         self.steps_ms = steps
         self.bounds_ms = (int(steps[0]), int(steps[-1]), step_ms)
         self.annotations: dict[str, None] = {}
+        self.delayed_names = False
         self._lookback_ms = lookback_ms
         self._limits = limits
         self._samples = 0
@@ -154,6 +163,7 @@ class _Evaluation:
         inner = _Evaluation(self.storage, steps, self.bounds_ms[2], self._lookback_ms, self._limits)
         inner.bounds_ms = self.bounds_ms
         inner.annotations = self.annotations
+        inner.delayed_names = self.delayed_names
         inner._samples, inner._deadline = self._samples, self._deadline
         return inner
 
@@ -170,7 +180,7 @@ class _Evaluation:
             case "matrix":
                 return self._tracks(node)
             case "vector":
-                columns = self.vector(node)
+                columns = _settled(self.vector(node))
                 cells = zip(
                     columns.labels.labels,
                     columns.values[:, 0].tolist(),
@@ -189,7 +199,7 @@ class _Evaluation:
                 points = tuple(zip(times.tolist(), values.tolist(), strict=True))
                 return Matrix((Series(EMPTY, points),), self._notes())
             case "vector":
-                columns = self.vector(node)
+                columns = _settled(self.vector(node))
             case kind:
                 raise QueryError(
                     f'invalid expression type "{_KINDS[kind]}" for range query, '
@@ -209,7 +219,7 @@ class _Evaluation:
         windows = self.windows(node)
         series = []
         bounds = zip(windows.lows[:, 0].tolist(), windows.highs[:, 0].tolist(), strict=True)
-        for labels, (low, high) in zip(windows.labels.labels, bounds, strict=True):
+        for labels, (low, high) in zip(windows.labels.settled().labels, bounds, strict=True):
             if low < high:
                 times = (windows.times_ms[low:high] / 1000).tolist()
                 values = windows.values[low:high].tolist()
@@ -328,7 +338,10 @@ class _Evaluation:
             for i, series in enumerate(selection.series):
                 times[i], values[i] = _at_or_before(series, moments)
         present = (times > moments - self._lookback_ms) & (values.view(np.int64) != STALE_BITS)
-        return Columns(selection.labels, values, present), times.astype(np.float64)
+        return Columns(self._labels(selection), values, present), times.astype(np.float64)
+
+    def _labels(self, selection: Selection) -> SeriesSet:
+        return selection.labels.delayed() if self.delayed_names else selection.labels
 
     def _newest(self, selection: Selection, moment: int) -> tuple[Times, Values]:
         """The last sample of each series at one moment; nearly always the newest there is."""
@@ -342,18 +355,17 @@ class _Evaluation:
 
     def _stored(self, selector: Selector, ends: Times, range_ms: int) -> Windows:
         selection = self.storage.find(selector.matchers)
+        labels = self._labels(selection)
         low, high = int(ends.min()) - range_ms, int(ends.max())
         recent = self.storage.recent(selection, low, high) if len(ends) == 1 else None
         if recent is None:
             tracks = [self._track(series, low, high) for series in selection.series]
-            return windows_of(selection.labels, tracks, ends, range_ms)
+            return windows_of(labels, tracks, ends, range_ms)
         self.spend(int((recent.highs - recent.lows).sum()))
         if recent.sure.all():
             lows, highs = recent.lows[:, None], recent.highs[:, None]
             times, values = recent.times_ms, recent.values
-            return Windows(
-                selection.labels, times, values, lows, highs, ends, range_ms, recent.steady
-            )
+            return Windows(labels, times, values, lows, highs, ends, range_ms, recent.steady)
         tracks = [
             Track(recent.times_ms[low_:high_], recent.values[low_:high_])
             if sure
@@ -366,7 +378,7 @@ class _Evaluation:
                 strict=True,
             )
         ]
-        return windows_of(selection.labels, tracks, ends, range_ms)
+        return windows_of(labels, tracks, ends, range_ms)
 
     def _track(self, series: StoredSeries, low: int, high: int) -> Track:
         """The samples of one series in ``(low, high]``."""
@@ -396,6 +408,13 @@ class _Evaluation:
             for values, present in zip(columns.values, columns.present, strict=True)
         ]
         return windows_of(columns.labels, tracks, ends, node.range_ms)
+
+
+def _settled(columns: Columns) -> Columns:
+    """The answer: names that were to go are gone."""
+    if columns.labels.unnamed is None:
+        return columns
+    return merged(Columns(columns.labels.settled(), columns.values, columns.present))
 
 
 _KINDS: Final[dict[str, str]] = {

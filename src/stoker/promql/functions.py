@@ -10,7 +10,7 @@ import numpy as np
 
 from stoker.errors import QueryError
 from stoker.metrics.sample import EMPTY, METRIC_NAME, Labels, MatchOp, quote
-from stoker.metrics.series import SeriesSet, Values
+from stoker.metrics.series import Values
 from stoker.promql import histogram, label_functions, range_functions
 from stoker.promql.ast import Node, Range, Selector, Subquery
 from stoker.promql.columns import Columns, Context, Windows, anywhere, empty, single
@@ -98,8 +98,8 @@ def _expect_counters(context: Context, columns: Columns) -> None:
         columns.labels.derived["no counters"] = doubted
     if not doubted:
         return
-    there = columns.present.any(axis=1)
-    for name in sorted({name for row, name in doubted if there[row]}):
+    there = set(np.flatnonzero(np.any(columns.present, axis=1)).tolist())
+    for name in sorted({name for row, name in doubted if row in there}):
         context.info(
             "metric might not be a counter, name does not end in "
             f"_total/_sum/_count/_bucket: {quote(name)}"
@@ -295,7 +295,24 @@ def _pi(context: Context, _: tuple[Node, ...]) -> Values:
     return np.full(len(context.steps_ms), math.pi)
 
 
-SCALAR_FUNCTIONS: Final[dict[str, ScalarFunction]] = {"scalar": _scalar, "time": _time, "pi": _pi}
+def _of_query(pick: Callable[[tuple[int, int, int]], int]) -> ScalarFunction:
+    """What is the same at all steps: seconds from the query's start, end and step."""
+
+    def call(context: Context, _: tuple[Node, ...]) -> Values:
+        return np.full(len(context.steps_ms), pick(context.bounds_ms) / 1000)
+
+    return call
+
+
+SCALAR_FUNCTIONS: Final[dict[str, ScalarFunction]] = {
+    "scalar": _scalar,
+    "time": _time,
+    "pi": _pi,
+    "start": _of_query(lambda bounds: bounds[0]),
+    "end": _of_query(lambda bounds: bounds[1]),
+    "range": _of_query(lambda bounds: bounds[1] - bounds[0]),
+    "step": _of_query(lambda bounds: bounds[2]),
+}
 
 _EACH: Final[dict[str, Callable[[Values], Values]]] = {
     "abs": np.abs,

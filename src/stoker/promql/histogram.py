@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +14,26 @@ from stoker.promql.columns import Columns, Context, Mask, anywhere
 BUCKET = "le"
 # Smaller steps down between neighbours are rounding (rate() of equal counters), not a mistake.
 _SMALL_DELTA = 1e-12
+_FEW = 4  # quantiles that are computed faster one by one
 
 Buckets = list[tuple[float, float]]  # (upper bound, cumulative count), bounds rising
 
 
 @dataclass(frozen=True, slots=True)
 class _Histogram:
-    labels: Labels
     name: str
     bounds: tuple[float, ...]
     rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The histograms of a vector; *alike* are those with the same bounds."""
+
+    labels: SeriesSet
+    histograms: tuple[_Histogram, ...]
+    alike: dict[tuple[float, ...], list[int]]
+    without_bound: tuple[int, ...]
 
 
 def quantiles(context: Context, phis: Values, columns: Columns) -> Columns:
@@ -33,73 +42,109 @@ def quantiles(context: Context, phis: Values, columns: Columns) -> Columns:
         if not 0 <= phi <= 1:
             context.warn(f"quantile value should be between 0 and 1, got {phi:g}")
             break
-    rows: list[Labels] = []
-    values: list[Values] = []
-    present: list[Mask] = []
-    for histogram in _histograms(context, columns):
-        there = anywhere(columns.present[list(histogram.rows)])
-        row = np.full(len(there), math.nan)
-        for t in np.flatnonzero(there):
-            buckets, forced = _buckets_at(histogram, columns, int(t))
+    found = _histograms(context, columns)
+    steps = columns.values.shape[1]
+    values = np.full((len(found.histograms), steps), math.nan)
+    present = np.zeros(values.shape, np.bool_)
+    for bounds, members in found.alike.items():
+        rows = np.array([found.histograms[m].rows for m in members])
+        counts, there = columns.values[rows], columns.present[rows]  # (histogram, bucket, step)
+        present[members] = there.any(axis=1)
+        plain = np.zeros((len(members), steps), np.bool_)
+        if plain.size > _FEW:
+            plain = _plain(bounds, counts, there)
+            values[members] = _plain_quantiles(phis, np.array(bounds), counts)
+        for member, step in zip(*np.nonzero(present[members] & ~plain), strict=True):
+            histogram = found.histograms[members[member]]
+            buckets, forced = _buckets_at(histogram, columns, int(step))
             if forced:
                 context.info(
                     "input to histogram_quantile needed to be fixed for monotonicity (see "
                     "https://prometheus.io/docs/prometheus/latest/querying/functions/"
                     f"#histogram_quantile) for metric name {quote(histogram.name)}"
                 )
-            row[t] = bucket_quantile(float(phis[t]), buckets)
-        rows.append(histogram.labels)
-        values.append(row)
-        present.append(there)
-    return _columns(rows, values, present, columns)
+            quantile = bucket_quantile(float(phis[step]), buckets)
+            values[members[member], step] = quantile
+    return Columns(found.labels, values, present)
+
+
+def _plain(bounds: tuple[float, ...], counts: Values, there: Mask) -> Mask:
+    """Which histograms, at which steps, have nothing that must be repaired or refused."""
+    if len(bounds) < 2 or bounds[-1] != math.inf or len(set(bounds)) != len(bounds):
+        return np.zeros((len(counts), counts.shape[2]), np.bool_)
+    steps_up = np.diff(counts, axis=1)
+    # Also small steps up are rounding when they are small enough.
+    clear = (steps_up > 2.1 * _SMALL_DELTA * np.abs(counts[:, 1:])) | (steps_up == 0)
+    plain: Mask = there.all(axis=1) & clear.all(axis=1)
+    return plain & (counts[:, -1] > 0) & np.isfinite(counts).all(axis=1) & (counts[:, 0] >= 0)
+
+
+def _plain_quantiles(phis: Values, bounds: Values, counts: Values) -> Values:
+    """:func:`bucket_quantile` for many histograms with the same bounds, at all steps."""
+    if len(bounds) < 2:
+        return np.full((len(counts), counts.shape[2]), math.nan)
+    ranks = phis * counts[:, -1]
+    reached = counts[:, :-1] >= ranks[:, None]
+    at = np.where(reached.any(axis=1), reached.argmax(axis=1), len(bounds) - 1)
+    here = np.take_along_axis(counts, at[:, None], axis=1)[:, 0]
+    below = np.take_along_axis(counts, np.maximum(at - 1, 0)[:, None], axis=1)[:, 0]
+    below = np.where(at == 0, 0.0, below)
+    starts, ends = np.where(at == 0, 0.0, bounds[at - 1]), bounds[at]
+    values = starts + (ends - starts) * ((ranks - below) / (here - below))
+    values = np.where((at == 0) & (ends <= 0), ends, values)
+    values = np.where(at == len(bounds) - 1, bounds[-2], values)
+    values = np.where(phis < 0, -math.inf, np.where(phis > 1, math.inf, values))
+    return np.where(np.isnan(phis), math.nan, values)
 
 
 def fractions(context: Context, lower: Values, upper: Values, columns: Columns) -> Columns:
     """``histogram_fraction``: which part of the observations lies between two values."""
-    rows: list[Labels] = []
-    values: list[Values] = []
-    present: list[Mask] = []
-    for histogram in _histograms(context, columns):
-        there = anywhere(columns.present[list(histogram.rows)])
-        row = np.full(len(there), math.nan)
-        for t in np.flatnonzero(there):
-            buckets, _ = _buckets_at(histogram, columns, int(t))
-            row[t] = bucket_fraction(float(lower[t]), float(upper[t]), buckets)
-        rows.append(histogram.labels)
-        values.append(row)
-        present.append(there)
-    return _columns(rows, values, present, columns)
+    found = _histograms(context, columns)
+    values = np.full((len(found.histograms), columns.values.shape[1]), math.nan)
+    present = np.zeros(values.shape, np.bool_)
+    for i, histogram in enumerate(found.histograms):
+        present[i] = anywhere(columns.present[list(histogram.rows)])
+        for step in np.flatnonzero(present[i]).tolist():
+            buckets, _ = _buckets_at(histogram, columns, step)
+            values[i, step] = bucket_fraction(float(lower[step]), float(upper[step]), buckets)
+    return Columns(found.labels, values, present)
 
 
-def _columns(
-    rows: list[Labels], values: list[Values], present: list[Mask], source: Columns
-) -> Columns:
-    steps = source.values.shape[1]
-    return Columns(
-        SeriesSet(tuple(rows)),
-        np.array(values).reshape(len(rows), steps),
-        np.array(present, np.bool_).reshape(len(rows), steps),
-    )
-
-
-def _histograms(context: Context, columns: Columns) -> Iterator[_Histogram]:
-    found: dict[Labels, list[tuple[float, int]]] = {}
-    names: dict[Labels, str] = {}
-    for row, labels in enumerate(columns.labels.labels):
-        bound = _bound(labels.get(BUCKET))
-        if bound is None:
+def _histograms(context: Context, columns: Columns) -> _Found:
+    """The histograms in a vector. Remembered with the selection."""
+    found = columns.labels.derived.get("histograms")
+    if not isinstance(found, _Found):
+        found = columns.labels.derived["histograms"] = _grouped(columns.labels)
+    for row in found.without_bound:
+        if columns.present[row].any():
+            labels = columns.labels.labels[row]
             context.warn(
                 f'bucket label "{BUCKET}" is missing or has a malformed value of '
                 f"{quote(labels.get(BUCKET))} for metric name {quote(labels.name)}"
             )
+    return found
+
+
+def _grouped(series: SeriesSet) -> _Found:
+    found: dict[Labels, list[tuple[float, int]]] = {}
+    names: dict[Labels, str] = {}
+    without_bound = []
+    for row, labels in enumerate(series.labels):
+        bound = _bound(labels.get(BUCKET))
+        if bound is None:
+            without_bound.append(row)
             continue
         group = labels.drop((METRIC_NAME, BUCKET))
         found.setdefault(group, []).append((bound, row))
         names.setdefault(group, labels.name)
+    histograms: list[_Histogram] = []
+    alike: dict[tuple[float, ...], list[int]] = {}
     for group, buckets in found.items():
         buckets.sort()
         bounds, rows = zip(*buckets, strict=True)
-        yield _Histogram(group, names[group], bounds, rows)
+        alike.setdefault(bounds, []).append(len(histograms))
+        histograms.append(_Histogram(names[group], bounds, rows))
+    return _Found(SeriesSet(tuple(found)), tuple(histograms), alike, tuple(without_bound))
 
 
 def _bound(text: str) -> float | None:

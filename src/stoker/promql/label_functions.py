@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stoker.errors import QueryError
-from stoker.metrics.sample import Labels, compile_regex, quote
+from stoker.metrics.sample import METRIC_NAME, Labels, compile_regex, quote
 from stoker.metrics.series import SeriesSet
 from stoker.promql.ast import Node
 from stoker.promql.columns import Columns, Context, merged
@@ -24,13 +24,11 @@ def label_replace(context: Context, args: tuple[Node, ...]) -> Columns:
     pattern = compile_regex(regex)
     _require_name(target, "destination")
 
-    def replaced(labels: Labels) -> Labels:
+    def replaced(labels: Labels) -> Labels | None:
         found = pattern.fullmatch(labels.get(source))
-        if found is None:
-            return labels
-        return labels.with_label(target, _expand(replacement, found))
+        return None if found is None else labels.with_label(target, _expand(replacement, found))
 
-    return _relabelled(columns, replaced)
+    return _relabelled(columns, target, replaced)
 
 
 def label_join(context: Context, args: tuple[Node, ...]) -> Columns:
@@ -42,6 +40,7 @@ def label_join(context: Context, args: tuple[Node, ...]) -> Columns:
         _require_name(source, "source")
     return _relabelled(
         columns,
+        target,
         lambda labels: labels.with_label(target, separator.join(labels.get(s) for s in sources)),
     )
 
@@ -51,8 +50,18 @@ def _require_name(name: str, what: str) -> None:
         raise QueryError(f"invalid {what} label name {quote(name)}")
 
 
-def _relabelled(columns: Columns, change: Callable[[Labels], Labels]) -> Columns:
-    labels = SeriesSet(tuple(change(one) for one in columns.labels.labels))
+def _relabelled(
+    columns: Columns, target: str, change: Callable[[Labels], Labels | None]
+) -> Columns:
+    """Other labels, None for no change. A new metric name stays, whatever was before."""
+    before = columns.labels
+    changed = [change(one) for one in before.labels]
+    unnamed = before.unnamed
+    if unnamed is not None and target == METRIC_NAME:
+        pairs = zip(changed, unnamed, strict=True)
+        unnamed = tuple(one is None and gone for one, gone in pairs)
+    old = zip(changed, before.labels, strict=True)
+    labels = SeriesSet(tuple(one if new is None else new for new, one in old), unnamed)
     return merged(Columns(labels, columns.values, columns.present))
 
 

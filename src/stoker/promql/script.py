@@ -7,43 +7,47 @@ ones (``expect fail msg: ...``) are read.
 
 from __future__ import annotations
 
-import ast as python_ast
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, cast
-
-import promql_parser
+from typing import Final, Literal, cast
 
 from stoker.errors import InputError, Place, QueryError
 from stoker.metrics.sample import EMPTY, STALE, Labels, MatchOp, parse_value
-from stoker.promql.ast import Selector
+from stoker.promql.ast import Selector, Text
 from stoker.promql.parsing import parse
 
 _Note = Literal["fail", "warn", "no_warn", "info", "no_info"]
 _Expected = Literal["ordered", "string"] | _Note
 Point = float | None  # None: no sample at this step
 
+_COMMAND = re.compile(r"(?:load|clear|eval)(?:\b|_)")  # at the margin
 _LOAD = re.compile(r"load(_with_nhcb)?\s+(\S+)$")
-_INSTANT = re.compile(r"eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+))?\s*(.*)$")
+_INSTANT = re.compile(r"eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)$")
 _RANGE = re.compile(
-    r"eval(?:_(fail|warn|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$"
+    r"eval(?:_(fail|warn|ordered|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$"
 )
+_MATRIX = re.compile(r"expect\s+range\s+vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)$")
 _EXPECT = re.compile(r"expect\s+(ordered|fail|warn|no_warn|info|no_info|string)\b\s*(.*)$")
 _REPEATED = re.compile(r"(_|stale|[^x\s]+?)x(\d+)$")
+_DURATION = re.compile(
+    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?"
+)
+_UNITS: Final = (365 * 86400.0, 7 * 86400.0, 86400.0, 3600.0, 60.0, 1.0, 0.001)
 _STEPPED = re.compile(
     r"([-+]?(?:[\d.]+(?:[eE][-+]?\d+)?|Inf|NaN))([-+][\d.]+(?:[eE][-+]?\d+)?)x(\d+)$"
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Load:
     """Series to add; the interval is seconds."""
 
     interval: float
-    series: tuple[tuple[Labels, tuple[Point, ...]], ...]
-    native: tuple[Labels, ...]  # series with native histograms, which are not kept here
+    series: list[tuple[Labels, tuple[Point, ...]]]
+    native: list[Labels]  # series with native histograms, which are not kept here
+    also_native: bool = False  # load_with_nhcb: a native histogram beside each classic one
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Eval:
     step: float
     ordered: bool = False
     string: str | None = None
+    matrix: tuple[float, float, float] | None = None  # times of an expected range vector
     scalar: float | None = None
     series: list[tuple[Labels, tuple[Point, ...]]] = field(default_factory=list)
     annotations: list[Annotation] = field(default_factory=list)
@@ -81,11 +86,20 @@ class Eval:
         return [one for one in self.annotations if one.kind == kind]
 
 
-Command = Load | Clear | Eval
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Lines that are not of the language."""
+
+    line: int
+    text: str
+    error: InputError
+
+
+Command = Load | Clear | Eval | Unreadable
 
 
 def read(text: str, source: str = "script") -> Iterator[Command]:
-    """The commands of a script. Raises InputError with the line."""
+    """The commands of a script; what is none becomes Unreadable with the line."""
     lines = text.split("\n")
     at = 0
     while at < len(lines):
@@ -94,7 +108,7 @@ def read(text: str, source: str = "script") -> Iterator[Command]:
         if not line or line.startswith("#"):
             continue
         block: list[tuple[int, str]] = []
-        while at < len(lines) and lines[at].strip() and lines[at][0] in " \t":
+        while at < len(lines) and lines[at].strip() and not _COMMAND.match(lines[at]):
             if not lines[at].strip().startswith("#"):
                 block.append((at + 1, lines[at].strip()))
             at += 1
@@ -103,31 +117,36 @@ def read(text: str, source: str = "script") -> Iterator[Command]:
             if line.split()[0] == "clear":
                 yield Clear()
             elif line.startswith("load"):
-                yield _load(line, block)
-            else:
-                command = _eval(line, number)
+                command = _load(line)
                 for where, detail in block:  # noqa: B007 - told in the error
-                    _expectation(command, detail)
+                    _loaded(command, detail)
                 yield command
+            else:
+                question = _eval(line, number)
+                for where, detail in block:  # noqa: B007 - told in the error
+                    _expectation(question, detail)
+                yield question
         except (ValueError, QueryError) as error:
-            raise InputError(str(error), place=Place(source, where)) from error
+            yield Unreadable(where, line, InputError(str(error), place=Place(source, where)))
 
 
-def _load(line: str, block: list[tuple[int, str]]) -> Load:
+def _load(line: str) -> Load:
     found = _LOAD.match(line)
     if found is None:
         raise ValueError(f"expected `load INTERVAL`, got `{line}`")
-    series, native = [], []
-    for _, text in block:
-        labels, values = _series(text)
-        if "{{" in values:
-            native.append(labels)
-        else:
-            series.append((labels, tuple(points(values))))
-            if found[1] and labels.get("le"):
-                name = labels.name.removesuffix("_bucket")
-                native.append(labels.drop(["le"]).with_label("__name__", name))
-    return Load(duration(found[2]), tuple(series), tuple(native))
+    return Load(duration(found[2]), [], [], also_native=bool(found[1]))
+
+
+def _loaded(command: Load, text: str) -> None:
+    """One series below ``load``."""
+    labels, values = _series(text)
+    if "{{" in values:
+        command.native.append(labels)
+        return
+    command.series.append((labels, tuple(points(values))))
+    if command.also_native and labels.get("le"):
+        name = labels.name.removesuffix("_bucket")
+        command.native.append(labels.drop(["le"]).with_label("__name__", name))
 
 
 def _eval(line: str, number: int) -> Eval:
@@ -155,9 +174,9 @@ def _expectation(command: Eval, text: str) -> None:
         word, _, message = text.partition(" ")
         command.annotations.append(Annotation("fail", message.strip(), word.endswith("regexp")))
         return
-    if text.startswith("expect range vector"):
-        words = text.split()
-        command.start, command.step = duration(words[4]), duration(words[8])
+    matrix = _MATRIX.match(text)
+    if matrix is not None:
+        command.matrix = (duration(matrix[1]), duration(matrix[2]), duration(matrix[3]))
         return
     found = _EXPECT.match(text)
     if found is not None:
@@ -165,6 +184,9 @@ def _expectation(command: Eval, text: str) -> None:
         return
     if "{{" in text:
         command.native = True
+        return
+    if text[0] in "\"'`" and text[-1] == text[0]:
+        _expect(command, "string", text)
         return
     try:
         command.scalar = parse_value(text)
@@ -177,10 +199,15 @@ def _expect(command: Eval, kind: _Expected, rest: str) -> None:
     if kind == "ordered":
         command.ordered = True
     elif kind == "string":
-        command.string = str(python_ast.literal_eval(rest)) if rest[0] in "\"'" else rest.strip("`")
+        value = parse(rest)
+        if not isinstance(value, Text):
+            raise ValueError(f"`{rest}` is not a string")
+        command.string = value.value
     else:
         word, _, message = rest.partition(":")
-        is_regex = word == "regex"
+        if rest and word.strip() not in {"msg", "regex"}:
+            raise ValueError(f"expected `msg:` or `regex:`, got `{rest}`")
+        is_regex = word.strip() == "regex"
         command.annotations.append(Annotation(kind, message.strip(), is_regex))
 
 
@@ -248,7 +275,11 @@ def duration(text: str) -> float:
     try:
         seconds = parse_value(rest)
     except ValueError:
-        seconds = promql_parser.parse_duration(rest).total_seconds()
+        parts = _DURATION.fullmatch(rest)
+        if not rest or parts is None:
+            raise ValueError(f"`{text}` is not a duration") from None
+        units = zip(parts.groups(), _UNITS, strict=True)
+        seconds = sum(int(count) * unit for count, unit in units if count)
     if not math.isfinite(seconds):
         raise ValueError(f"`{text}` is not a duration")
     return sign * seconds

@@ -147,7 +147,8 @@ def _counted(differs: Callable[[Values, Values], Mask]) -> WindowsFunction:
 
 
 def _is_change(before: Values, after: Values) -> Mask:
-    return (before != after) & ~(np.isnan(before) & np.isnan(after))
+    changed: Mask = (before != after) & ~(np.isnan(before) & np.isnan(after))
+    return changed
 
 
 def _is_reset(before: Values, after: Values) -> Mask:
@@ -155,11 +156,17 @@ def _is_reset(before: Values, after: Values) -> Mask:
 
 
 def _compact(values: Values, lows: Indices, lasts: Indices) -> tuple[Values, Indices, Indices]:
-    """Only that part of the flat column in which windows lie."""
+    """Only that part of the flat column in which windows lie; without what lies between them."""
     if not len(lows):
         return np.zeros(1), lows, lasts
     begin, end = int(lows.min()), int(lasts.max()) + 1
-    return values[begin:end], lows - begin, lasts - begin
+    counts = lasts - lows + 1
+    total = int(counts.sum())
+    if 2 * total > end - begin:
+        return values[begin:end], lows - begin, lasts - begin
+    ends = np.cumsum(counts)
+    indices = np.repeat(lows - (ends - counts), counts) + np.arange(total)
+    return values[indices], ends - counts, ends - 1
 
 
 # -- reductions of slices ------------------------------------------------------------------------
