@@ -236,8 +236,8 @@ async def test_an_address_without_a_scheme_fails_when_it_is_asked() -> None:
     ("type_", "words", "hint"),
     [
         ("Prometheus", "no scaler found for type: Prometheus", "did you mean `prometheus`?"),
-        ("redis", "`redis` is not supported yet", "supported: prometheus"),
-        ("zzz", "no scaler found for type: zzz", "supported: prometheus"),
+        ("redis", "`redis` is not supported yet", "supported: cpu, cron, memory, prometheus"),
+        ("zzz", "no scaler found for type: zzz", "supported: cpu, cron, memory, prometheus"),
     ],
 )
 def test_other_types_are_refused_with_a_hint(type_: str, words: str, hint: str) -> None:

@@ -49,7 +49,8 @@ def poll(
     now: float,
 ) -> tuple[ScalingState, Decision]:
     """What KEDA does after it has read all triggers. The caller has seen to pausing."""
-    active = any(value.active for value in values)
+    # cpu and memory never activate; where there is nothing else the object is always active
+    active = spec.has_only_resource_triggers or any(value.active for value in values)
     error = any(value.error is not None for value in values)
     step = _choose(spec, target, values, state, now, active=active, error=error)
     return _apply(target, state, step, now)

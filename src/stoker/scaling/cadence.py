@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from stoker.scaling.observation import Reader
 from stoker.scaling.settings import ControllerSettings
-from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.spec import RESOURCE_TRIGGERS, ScalingSpec
 from stoker.scaling.state import ScalingState
 
 
@@ -31,9 +31,12 @@ def triggers_to_read(spec: ScalingSpec, state: ScalingState, reader: Reader) -> 
     """Indexes of the triggers whose source is asked.
 
     A push asks none. An HPA sync asks none while the target is at zero (the caller knows), nor
-    those with ``useCachedMetrics`` that the last poll has read.
+    those with ``useCachedMetrics`` that the last poll has read. A poll leaves cpu and memory to
+    the HPA.
     """
     if reader is Reader.PUSH:
         return ()
-    cached = {c.index for c in state.cached} if reader is Reader.HPA else set()
+    if reader is Reader.KEDA:
+        return tuple(t.index for t in spec.triggers if t.type not in RESOURCE_TRIGGERS)
+    cached = {c.index for c in state.cached}
     return tuple(t.index for t in spec.triggers if not (t.use_cached_metrics and t.index in cached))

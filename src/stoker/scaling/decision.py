@@ -22,6 +22,7 @@ class Recommendation:
     error_context: str = ""  # what the HPA controller puts before the error in its own messages
     description: str = ""
     current_milli: int | None = None
+    current_utilization: int | None = None  # percent of the requests; of Utilization targets only
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,9 @@ from stoker.scaling.observation import (
 )
 from stoker.scaling.reasons import keda_condition
 from stoker.scaling.settings import ControllerSettings
-from stoker.scaling.spec import MetricType, ScalingSpec
+from stoker.scaling.spec import RESOURCE_TRIGGERS, MetricType, ScalingSpec
 from stoker.scaling.state import CachedRead, ScalingState, with_conditions, with_health
 
-_NATIVE = frozenset({"cpu", "memory"})  # the HPA reads these itself
 _RACE = 0.02  # seconds that KEDA needs to write a count; seen: 4 ms apart count once
 
 
@@ -53,10 +52,14 @@ def settle(
     if observation.reader is Reader.PUSH or _reads_nothing(spec, observation):
         return state, ()
     reads: list[_Read] = []
+    native: list[TriggerValue] = []
     seen = set()
     failed = False
     for reading in observation.readings:
         seen.add(reading.index)
+        if reading.type in RESOURCE_TRIGGERS:
+            native.append(_native(reading))
+            continue
         state, value = _with_fallback(spec, observation, state, reading, now)
         failed = failed or reading.error is not None
         reads.append(_Read(reading.index, reading.trigger_name, value))
@@ -76,8 +79,23 @@ def settle(
         state = replace(state, active_metrics=active)
     if spec.modifiers is not None:
         named = tuple((read.name, read.value) for read in reads)
-        return state, (compose(spec, named),)
-    return state, values
+        # KEDA keeps Resource metrics beside the formula and loses those of a single container
+        kept = tuple(value for value in native if value.kind == "Resource")
+        return state, (compose(spec, named), *kept)
+    # the HPA lists its metrics by type: ContainerResource, External, Resource
+    return state, tuple(sorted((*native, *values), key=lambda value: value.kind))
+
+
+def _native(reading: TriggerReading) -> TriggerValue:
+    """Cpu or memory: between the HPA and its metrics; KEDA neither counts nor replaces failures."""
+    return TriggerValue(
+        metric_name=reading.metric_name,
+        value=reading.value,
+        target=reading.target,
+        metric_type=reading.metric_type,
+        error=reading.error,
+        resource=reading.resource,
+    )
 
 
 def _same_moment(observation: Observation, state: ScalingState, now: float) -> bool:
@@ -137,7 +155,7 @@ def _told_error(reader: Reader, reading: TriggerReading) -> str:
         # all that the HPA is told by KEDA's adapter
         return (
             "rpc error: code = Unknown desc = error when getting metric values "
-            f"metric:{reading.metric_name} encountered error"
+            f"metric:{reading.metric_name.lower()} encountered error"
         )
     return reading.error or "no answer"
 
@@ -147,7 +165,7 @@ def _fallback_milli(
 ) -> int | None:
     """What is reported instead of *reading*. None: there is no fallback, or not yet."""
     fallback = spec.fallback
-    if fallback is None or reading.type in _NATIVE or failures <= fallback.failure_threshold:
+    if fallback is None or failures <= fallback.failure_threshold:
         return None
     if spec.modifiers is not None and not valid_fallback_target(spec.modifiers):
         return None

@@ -183,6 +183,7 @@ def _statuses(
             value.metric_type,
             numbers.milli_of_target(value.target),
             recommendation.current_milli,
+            recommendation.current_utilization,
         )
         for value, recommendation in zip(values, recommendations, strict=True)
     )

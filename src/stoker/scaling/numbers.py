@@ -33,6 +33,12 @@ def int64(value: float) -> int:
     return int(value)
 
 
+def quotient(dividend: int, divisor: int) -> int:
+    """Integer division as Go does it: toward zero."""
+    whole = abs(dividend) // abs(divisor)
+    return whole if (dividend < 0) == (divisor < 0) else -whole
+
+
 def ceil64(value: float) -> int:
     """``int64(math.Ceil(value))``."""
     return int64(float(math.ceil(value)) if math.isfinite(value) else value)

@@ -20,6 +20,39 @@ class Reader(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PodUsage:
+    """What one pod used on average in the *window* seconds before *at*.
+
+    ``milli`` counts thousandths: of a core, or of a byte.
+    """
+
+    pod: str
+    milli: int
+    at: float
+    window: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUsage:
+    """What the HPA's controller reads of ``cpu`` or ``memory`` at *read_at*.
+
+    *container* "" is a Resource metric, a name a ContainerResource metric. ``requests`` are
+    thousandths a pod, of that container or of all; a pod that requests nothing is not there.
+    """
+
+    resource: str
+    read_at: float
+    container: str = ""
+    pods: tuple[PodUsage, ...] = ()
+    requests: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The type of the HPA's metric; the HPA lists its metrics by type."""
+        return "ContainerResource" if self.container else "Resource"
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerReading:
     """What one trigger said at one moment, before fallback and formula.
 
@@ -40,6 +73,7 @@ class TriggerReading:
     type: str = "prometheus"
     source: str = ""
     answer: str = ""
+    resource: ResourceUsage | None = None  # of a cpu or memory trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +93,14 @@ class TriggerValue:
     is_fallback: bool = False
     milli: tuple[int, ...] = ()  # empty: there is no value
     per_pod_milli: tuple[tuple[str, int], ...] | None = None  # of a Pods metric; None: External
+    resource: ResourceUsage | None = None  # of a Resource or ContainerResource metric
+
+    @property
+    def kind(self) -> str:
+        """The type of the HPA's metric."""
+        if self.resource is not None:
+            return self.resource.kind
+        return "External" if self.per_pod_milli is None else "Pods"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ class ControllerSettings:
     tolerance: float = 0.1  # --horizontal-pod-autoscaler-tolerance
     downscale_stabilization: float = 300.0  # --horizontal-pod-autoscaler-downscale-stabilization
     kubernetes_version: str = "1.36"
+    cpu_initialization_period: float = 300.0  # --horizontal-pod-autoscaler-... of these names
+    initial_readiness_delay: float = 30.0
     http_timeout: float = 3.0  # KEDA_HTTP_DEFAULT_TIMEOUT
     cooldown_period: float = 300.0  # KEDA's default where a file leaves it out
     polling_interval: float = 30.0  # the same

@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
+RESOURCE_TRIGGERS = frozenset({"cpu", "memory"})  # the HPA reads these itself, KEDA never does
 
 
 class MetricType(StrEnum):
@@ -161,6 +162,11 @@ class ScalingSpec:
     def max_replicas(self) -> int:
         """``maxReplicaCount``, 100 when it was left out."""
         return 100 if self.max_replica_count is None else self.max_replica_count
+
+    @property
+    def has_only_resource_triggers(self) -> bool:
+        """Whether KEDA has nothing to poll: it then takes the object for active."""
+        return bool(self.triggers) and all(t.type in RESOURCE_TRIGGERS for t in self.triggers)
 
     @property
     def hpa_min_replicas(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from stoker.scaling.decision import Condition
-from stoker.scaling.observation import TriggerValue
+from stoker.scaling.observation import PodUsage, ResourceUsage, TriggerValue
 from stoker.scaling.spec import MetricType
 
 STATE_VERSION = 1
@@ -56,8 +56,9 @@ class MetricStatus:
 
     metric_name: str
     metric_type: MetricType
-    target_milli: int
+    target_milli: int  # of Utilization: thousandths of a percent
     current_milli: int | None = None
+    current_utilization: int | None = None  # percent of the requests, of Utilization only
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,5 +199,18 @@ def _value_from_dict(data: Mapping[str, Any]) -> TriggerValue:
             "per_pod_milli": None
             if per_pod is None
             else tuple((name, milli) for name, milli in per_pod),
+            "resource": _usage_from_dict(data.get("resource")),
+        }
+    )
+
+
+def _usage_from_dict(data: Mapping[str, Any] | None) -> ResourceUsage | None:
+    if data is None:
+        return None
+    return ResourceUsage(
+        **{
+            **data,
+            "pods": tuple(PodUsage(**pod) for pod in data["pods"]),
+            "requests": tuple((name, milli) for name, milli in data["requests"]),
         }
     )

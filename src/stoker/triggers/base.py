@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stoker.errors import InputError
-from stoker.scaling.observation import TriggerReading
+from stoker.scaling.observation import ResourceUsage, TriggerReading
 
 
 class Trigger(Protocol):
@@ -52,12 +52,20 @@ QueryFunction = Callable[[str, float], Awaitable[QueryAnswer]]
 """Ask the embedded storage: query, time. Raises StokerError when there can be no answer."""
 
 
+UsageFunction = Callable[[str, str, float], ResourceUsage]
+"""What pods use: resource (cpu, memory), container ("" is the whole pod), time.
+
+Raises StokerError when there can be no answer. Pods of which nothing is known yet are left out.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class TriggerContext:
     """What triggers need from where they run.
 
     ``query_for`` gives, for a ``serverAddress`` as written, the storage that answers in its place;
-    None: ask the address over the network. ``auth`` are the parameters of the trigger's
+    None: ask the address over the network. ``pod_usage`` is what cpu and memory triggers ask; None:
+    there is nobody who knows. ``auth`` are the parameters of the trigger's
     TriggerAuthentication, resolved.
     """
 
@@ -65,6 +73,7 @@ class TriggerContext:
     namespace: str = "default"
     timeout: float = 3.0
     auth: Mapping[str, str] = field(default_factory=dict)
+    pod_usage: UsageFunction | None = None
 
 
 class Parameters:

@@ -8,9 +8,14 @@ from collections.abc import Callable
 from stoker.errors import InputError
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import Trigger, TriggerContext
+from stoker.triggers.cron import CronTrigger
 from stoker.triggers.prometheus import PrometheusTrigger
+from stoker.triggers.resource import ResourceTrigger
 
 SUPPORTED: dict[str, Callable[[TriggerSpec, TriggerContext], Trigger]] = {
+    "cpu": ResourceTrigger,
+    "cron": CronTrigger,
+    "memory": ResourceTrigger,
     "prometheus": PrometheusTrigger,
 }
 # what KEDA has and Stoker does not, of the types that people use for model servers
@@ -18,13 +23,10 @@ NOT_YET = frozenset(
     {
         "apache-kafka",
         "aws-sqs-queue",
-        "cpu",
-        "cron",
         "external",
         "external-push",
         "kafka",
         "kubernetes-workload",
-        "memory",
         "metrics-api",
         "nats-jetstream",
         "postgresql",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from stoker.recommenders.hpa.external import external_average, external_value, of_external
 from stoker.recommenders.hpa.pods import Proposal, of_pods, pods_average
+from stoker.recommenders.hpa.resource import of_resource, utilization
 from stoker.scaling.decision import Recommendation
 from stoker.scaling.observation import TargetStatus, TriggerValue
 from stoker.scaling.settings import ControllerSettings
@@ -20,8 +21,10 @@ __all__ = [
     "external_value",
     "of_external",
     "of_pods",
+    "of_resource",
     "pods_average",
     "recommend",
+    "utilization",
 ]
 
 
@@ -38,9 +41,18 @@ def recommend(
     if target.spec_replicas == 0:
         return ()
     tolerance = Tolerance.of(spec, settings)
-    return tuple(
-        of_external(spec, value, target, tolerance, settings)
-        if value.per_pod_milli is None
-        else of_pods(value, target, tolerance)
-        for value in values
-    )
+    return tuple(_of(spec, value, target, tolerance, settings) for value in values)
+
+
+def _of(
+    spec: ScalingSpec,
+    value: TriggerValue,
+    target: TargetStatus,
+    tolerance: Tolerance,
+    settings: ControllerSettings,
+) -> Recommendation:
+    if value.resource is not None:
+        return of_resource(value, value.resource, target, tolerance, settings)
+    if value.per_pod_milli is not None:
+        return of_pods(value, target, tolerance)
+    return of_external(spec, value, target, tolerance, settings)

@@ -1,10 +1,13 @@
-"""A Pods metric: the mean over pods, with rules for those that are not ready or not measured.
+"""A mean over pods, with rules for those that are not ready or not measured.
+
+What a Pods metric and an AverageValue of cpu or memory have in common.
 
 *Source*: ``calcPlainMetricReplicas`` in ``replica_calculator.go`` of Kubernetes 1.36.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stoker.scaling import numbers
@@ -54,15 +57,20 @@ def of_pods(value: TriggerValue, target: TargetStatus, tolerance: Tolerance) -> 
 
 
 def pods_average(
-    metrics: dict[str, int], target_milli: int, target: TargetStatus, tolerance: Tolerance
+    metrics: Mapping[str, int],
+    target_milli: int,
+    target: TargetStatus,
+    tolerance: Tolerance,
+    immature: frozenset[str] = frozenset(),
 ) -> Proposal | str:
-    """The proposal, or why there is none. *metrics*: milli-value a pod."""
-    if not target.pods:
-        return "no pods returned by selector while calculating replica count"
-    ready, unready, missing, ignored = _group(metrics, target)
-    measured = {k: v for k, v in metrics.items() if k not in unready and k not in ignored}
-    if not measured:
-        return "did not receive metrics for targeted pods (pods might be unready)"
+    """The proposal, or why there is none. *metrics*: milli-value a pod.
+
+    *immature* pods have a sample that does not tell anything yet: they count as not ready.
+    """
+    pods = group_pods(metrics, target, immature)
+    if isinstance(pods, str):
+        return pods
+    ready, unready, missing, measured = pods.ready, pods.unready, pods.missing, pods.measured
     usage = _mean(measured)
     usage_ratio = numbers.ratio(float(usage), float(target_milli))
     current = target.spec_replicas
@@ -77,15 +85,25 @@ def pods_average(
 
     measured.update(_assumed(usage_ratio, target_milli, missing, unready))
     new_ratio = numbers.ratio(float(_mean(measured)), float(target_milli))
-    replicas = numbers.ceil32(new_ratio * len(measured), capped=False)
-    if (
-        tolerance.covers(new_ratio)
-        or _opposite(usage_ratio, new_ratio)
-        or (new_ratio < 1.0 and replicas > current)
-        or (new_ratio > 1.0 and replicas < current)
-    ):
+    moved = replicas_with_doubt(usage_ratio, new_ratio, len(measured), current, tolerance)
+    if moved is None:
         return keep
-    return Proposal(replicas, usage, f"ceil({new_ratio:.3g} * {len(measured)})")
+    return Proposal(moved, usage, f"ceil({new_ratio:.3g} * {len(measured)})")
+
+
+def replicas_with_doubt(
+    ratio: float, new_ratio: float, pods: int, current: int, tolerance: Tolerance
+) -> int | None:
+    """Replicas once pods without a sample have been given one; None: too much doubt to move.
+
+    *ratio* is that of the measured pods alone, *new_ratio* that of all of them.
+    """
+    if tolerance.covers(new_ratio) or (ratio < 1.0 < new_ratio) or (new_ratio < 1.0 < ratio):
+        return None
+    replicas = numbers.ceil32(new_ratio * pods, capped=False)
+    if (new_ratio < 1.0 and replicas > current) or (new_ratio > 1.0 and replicas < current):
+        return None
+    return replicas
 
 
 def _assumed(
@@ -103,9 +121,22 @@ def _assumed(
     return {}
 
 
-def _group(
-    metrics: dict[str, int], target: TargetStatus
-) -> tuple[int, set[str], set[str], set[str]]:
+@dataclass(frozen=True, slots=True)
+class GroupedPods:
+    """The pods of a target by what is known of them. ``measured``: milli-values that count."""
+
+    ready: int
+    unready: set[str]
+    missing: set[str]
+    measured: dict[str, int]
+
+
+def group_pods(
+    metrics: Mapping[str, int], target: TargetStatus, immature: frozenset[str] = frozenset()
+) -> GroupedPods | str:
+    """Sort the pods, or say why there is nothing to count with."""
+    if not target.pods:
+        return "no pods returned by selector while calculating replica count"
     ready = 0
     unready: set[str] = set()
     missing: set[str] = set()
@@ -117,16 +148,16 @@ def _group(
             unready.add(pod.name)
         elif pod.name not in metrics:
             missing.add(pod.name)
+        elif pod.name in immature:
+            unready.add(pod.name)
         else:
             ready += 1
-    return ready, unready, missing, ignored
+    measured = {k: v for k, v in metrics.items() if k not in unready and k not in ignored}
+    if not measured:
+        return "did not receive metrics for targeted pods (pods might be unready)"
+    return GroupedPods(ready, unready, missing, measured)
 
 
 def _mean(metrics: dict[str, int]) -> int:
     total = numbers.wrap_int64(sum(metrics.values()))
-    # Go's integer division goes toward zero
-    return total // len(metrics) if total >= 0 else -(-total // len(metrics))
-
-
-def _opposite(one: float, other: float) -> bool:
-    return (one < 1.0 < other) or (other < 1.0 < one)
+    return numbers.quotient(total, len(metrics))

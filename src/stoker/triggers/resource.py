@@ -1,0 +1,121 @@
+"""``type: cpu`` and ``type: memory``: metrics that the HPA takes from pods, KEDA never reads.
+
+They never wake a target from zero; where a ScaledObject has nothing else it counts as active.
+
+*Source*: ``pkg/scalers/cpu_memory_scaler.go`` of KEDA 2.20.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from stoker.errors import InputError, StokerError
+from stoker.resources.quantity import milli_value, parse_quantity
+from stoker.scaling import numbers
+from stoker.scaling.observation import ResourceUsage, TriggerReading
+from stoker.scaling.spec import MetricType, TriggerSpec
+from stoker.triggers.base import Parameters, TriggerContext
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceParameters:
+    """The trigger's ``metadata``: percent under Utilization, else cores or bytes a pod."""
+
+    value: float
+    container: str = ""
+
+    @classmethod
+    def parse(cls, spec: TriggerSpec) -> ResourceParameters:
+        """Read and check the metadata.
+
+        Raises:
+            InputError: KEDA could not build the trigger, or the API server refuses its HPA.
+        """
+        given = Parameters(spec.metadata)
+        if given.get("type") is not None:
+            given.refuse(
+                f"scaler {spec.type} info: The 'type' setting is DEPRECATED and is removed in "
+                "v2.18 - Use 'metricType' instead."
+            )
+        if spec.metric_type is MetricType.VALUE:
+            given.refuse(
+                "unknown metric type: Value, allowed values are 'Utilization' or 'AverageValue'"
+            )
+        text = given.text("value")
+        value = 1.0
+        if text:
+            try:
+                value = _target(text, spec.metric_type)
+            except InputError as error:
+                given.refuse(error.message, "value", text)
+        given.finish(spec.type)
+        return cls(value, given.get("containerName") or "")
+
+
+def _target(text: str, metric_type: MetricType) -> float:
+    if metric_type is MetricType.UTILIZATION:
+        if not re.fullmatch(r"[+-]?\d+", text) or not -(2**31) <= int(text) < 2**31:
+            raise InputError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+        if int(text) <= 0:
+            raise InputError(f"averageUtilization: Invalid value: {text}: must be greater than 0")
+        return float(text)
+    milli = milli_value(parse_quantity(text))
+    if milli <= 0:
+        raise InputError(f'averageValue: Invalid value: "{text}": must be positive')
+    return milli / 1000
+
+
+class ResourceTrigger:
+    """One cpu or memory trigger."""
+
+    def __init__(self, spec: TriggerSpec, context: TriggerContext) -> None:
+        self.spec = spec
+        self.parameters = ResourceParameters.parse(spec)
+        self._usage = context.pod_usage
+
+    @property
+    def metric_name(self) -> str:
+        """KEDA gives it none; the HPA speaks of the resource."""
+        return self.spec.type
+
+    @property
+    def target(self) -> float:
+        """Percent, cores or bytes."""
+        return self.parameters.value
+
+    async def read(self, now: float) -> TriggerReading:
+        """What each pod uses at *now*, or why that is not known."""
+        container = self.parameters.container
+        unread = ResourceUsage(self.spec.type, now, container)
+        reading = TriggerReading(
+            index=self.spec.index,
+            metric_name=self.metric_name,
+            value=None,
+            target=self.target,
+            metric_type=self.spec.metric_type,
+            trigger_name=self.spec.name,
+            type=self.spec.type,
+            source=f"{self.spec.type} of container {container}" if container else self.spec.type,
+            resource=unread,
+        )
+        if self._usage is None:
+            return replace(reading, error="the server could not find the requested resource")
+        try:
+            usage = self._usage(self.spec.type, container, now)
+        except StokerError as error:
+            return replace(reading, error=error.message, answer=error.hint or "no answer")
+        if not usage.pods:
+            return replace(
+                reading, resource=usage, error="no metrics returned from resource metrics API"
+            )
+        mean = sum(pod.milli for pod in usage.pods) / len(usage.pods) / 1000
+        return replace(
+            reading,
+            resource=usage,
+            value=mean,
+            answer=f"{numbers.plain(mean)} on average of {len(usage.pods)} pods",
+        )
+
+    async def close(self) -> None:
+        """Nothing is held."""
