@@ -29,6 +29,14 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("stoker.cli.pause:pause", "Stop autoscaling of a ScaledObject"),
     "resume": ("stoker.cli.pause:resume", "Start autoscaling of a ScaledObject again"),
     "load": ("stoker.cli.load:load", "Send OpenAI traffic and report latencies"),
+    "backtest": (
+        "stoker.cli.backtest:backtest",
+        "Say what a ScaledObject would have done with recorded metrics",
+    ),
+    "conformance": (
+        "stoker.cli.conformance:conformance",
+        "Compare the core with recorded decisions of the real KEDA and HPA",
+    ),
     "version": ("stoker.cli.version:version", "Print the version"),
 }
 

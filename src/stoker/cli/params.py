@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+from stoker.clock import wall_time
 
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -36,3 +39,35 @@ class Duration(click.ParamType[float]):
 
 
 DURATION = Duration()
+
+
+class Moment(click.ParamType[float]):
+    """``2026-11-17T08:00``, ``1795000000``, ``now`` or ``now-24h``. Without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Seconds since the Unix epoch."""
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value).strip()
+        if text.startswith("now"):
+            back = text.removeprefix("now").strip()
+            if not back:
+                return wall_time()
+            if back.startswith("-"):
+                return wall_time() - DURATION.convert(back[1:], param, ctx)
+        try:
+            return float(text)
+        except ValueError:
+            pass
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"`{value}` is not a time: write 2026-11-17T08:00 or now-24h", param, ctx)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+MOMENT = Moment()

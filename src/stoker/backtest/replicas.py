@@ -1,0 +1,46 @@
+"""Replicas that need nothing but time: the scale target of a backtest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoker.scaling.observation import PodStatus, TargetStatus
+
+_ALWAYS = -1.0  # a pod that was there before
+
+
+@dataclass(slots=True)
+class _Pod:
+    name: str
+    ready_at: float
+
+
+class Replicas:
+    """Pods that are ready *startup* seconds after they were made, and gone at once."""
+
+    def __init__(self, count: int, startup: float) -> None:
+        self._startup = startup
+        self._made = count
+        self._pods = [_Pod(f"p{i}", _ALWAYS) for i in range(count)]
+        self._status: TargetStatus | None = None
+        self._changes_at = 0.0  # when the next pod becomes ready
+
+    def scale(self, replicas: int, now: float) -> None:
+        """Make pods, or delete: those that are not ready first, then the newest."""
+        missing = replicas - len(self._pods)
+        for _ in range(missing):
+            self._pods.append(_Pod(f"p{self._made}", now + self._startup))
+            self._made += 1
+        if missing < 0:
+            self._pods.sort(key=lambda pod: max(pod.ready_at, now))
+            del self._pods[replicas:]
+        self._status = None
+
+    def status(self, now: float) -> TargetStatus:
+        """What KEDA and the HPA see."""
+        if self._status is None or now >= self._changes_at:
+            pods = tuple(PodStatus(pod.name, ready=pod.ready_at <= now) for pod in self._pods)
+            coming = [pod.ready_at for pod in self._pods if pod.ready_at > now]
+            self._changes_at = min(coming, default=float("inf"))
+            self._status = TargetStatus(len(pods), len(pods), pods)
+        return self._status

@@ -1,0 +1,155 @@
+"""The walk through virtual time: KEDA polls and HPA syncs, each when it is due.
+
+The core's own cadence says when; the metrics answer; the pure steps decide; the replicas follow.
+Nothing here waits and nothing reads a clock, so that a run is the same every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from stoker.backtest.metrics import Metrics
+from stoker.backtest.replicas import Replicas
+from stoker.controller import evaluate
+from stoker.errors import InputError
+from stoker.scaling.cadence import next_poll, next_sync, triggers_to_read
+from stoker.scaling.decide import reconcile
+from stoker.scaling.observation import Observation, Reader, TriggerReading
+from stoker.scaling.settings import ControllerSettings
+from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.state import ScalingState
+from stoker.tick import Samples, Tick
+from stoker.triggers.base import QueryFunction, Trigger, TriggerContext
+from stoker.triggers.registry import build_trigger
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One backtest. Times are seconds since the Unix epoch."""
+
+    start: float  # when the ScaledObject is created
+    end: float
+    replicas: int = 1  # at the start, all of them ready
+    startup: float = 0.0  # seconds from a new replica to a ready one
+    settings: ControllerSettings = field(default_factory=ControllerSettings)
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise InputError("the backtest ends before it starts")
+        if self.replicas < 0 or self.startup < 0:
+            raise InputError("replicas and start-up must not be negative")
+
+
+def ticks(spec: ScalingSpec, metrics: Metrics, plan: Plan) -> Iterator[Tick]:
+    """Every poll and every sync from the start of *plan* to its end.
+
+    A poll and a sync at the same moment come in this order. At zero replicas the HPA asks nobody.
+
+    Raises:
+        InputError: a trigger cannot be built, or nothing was recorded for it.
+    """
+    run = _Run(spec, metrics, plan)
+    return run.ticks()
+
+
+def overridden(
+    spec: ScalingSpec, *, polling_interval: float | None, stabilization_window: float | None
+) -> ScalingSpec:
+    """*spec* with flags in place of what the file says. The window is that of scale-down."""
+    if polling_interval is not None:
+        spec = replace(spec, polling_interval=polling_interval)
+    if stabilization_window is not None and spec.behavior is not None:
+        rules = spec.behavior.scale_down
+        down = replace(rules, stabilization_window_seconds=int(stabilization_window))
+        spec = replace(spec, behavior=replace(spec.behavior, scale_down=down))
+    return spec
+
+
+class _Run:
+    """One ScaledObject on its way through time."""
+
+    def __init__(self, spec: ScalingSpec, metrics: Metrics, plan: Plan) -> None:
+        if spec.polling_interval <= 0:
+            raise InputError("pollingInterval must be more than 0")
+        self._spec, self._plan = spec, plan
+        self._triggers = _triggers(spec, metrics)
+        self._replicas = Replicas(plan.replicas, plan.startup)
+        self._state = ScalingState.new(plan.start)
+        self._samples = Samples(0, metrics.series, None)
+
+    def ticks(self) -> Iterator[Tick]:
+        """The looks in the order of time."""
+        self._create()
+        settings, start, end = self._plan.settings, self._plan.start, self._plan.end
+        while True:
+            poll, sync = next_poll(self._spec, self._state), next_sync(self._state, settings)
+            reader, due = Reader.KEDA, poll
+            if sync is not None and sync < poll:
+                reader, due = Reader.HPA, sync
+            now = max(due, start)
+            if now > end:
+                return
+            yield self._look(reader, now)
+
+    def _create(self) -> None:
+        start = self._plan.start
+        status = self._replicas.status(start)
+        self._state, decision = reconcile(
+            self._spec, status, self._state, start, self._plan.settings
+        )
+        if decision.changes:
+            self._replicas.scale(decision.replicas, start)
+
+    def _look(self, reader: Reader, now: float) -> Tick:
+        spec, settings = self._spec, self._plan.settings
+        status = self._replicas.status(now)
+        readings: tuple[TriggerReading, ...] = ()
+        if reader is Reader.KEDA or status.spec_replicas > 0:
+            wanted = triggers_to_read(spec, self._state, reader)
+            readings = tuple([_finished(self._triggers[index].read(now)) for index in wanted])
+        result = evaluate(spec, Observation(reader, readings, status), self._state, now, settings)
+        self._state = result.state
+        if result.decision.changes:
+            self._replicas.scale(result.decision.replicas, now)
+        return Tick(
+            time=now,
+            reader=reader,
+            namespace=spec.namespace,
+            name=spec.name,
+            target=spec.target,
+            samples=self._samples,
+            readings=readings,
+            values=result.values,
+            recommendations=result.recommendations,
+            decision=result.decision,
+            status=self._replicas.status(now),
+        )
+
+
+def _triggers(spec: ScalingSpec, metrics: Metrics) -> tuple[Trigger, ...]:
+    """The file's own triggers, each asking the recorded metrics in the place of its server."""
+    built = []
+    for trigger in spec.triggers:
+        query = metrics.query_for(trigger, len(spec.triggers))
+        built.append(build_trigger(trigger, _always(query, spec.namespace)))
+    return tuple(built)
+
+
+def _always(query: QueryFunction, namespace: str) -> TriggerContext:
+    """Whatever address the file names, *query* answers."""
+    return TriggerContext(query_for=lambda _: query, namespace=namespace)
+
+
+def _finished(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a coroutine that waits for nothing, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a trigger waited for something; recorded metrics answer at once")
