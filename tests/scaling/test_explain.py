@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoker.scaling import explain
 from stoker.scaling.explain import explain_next, fill_times
 from stoker.scaling.observation import PodStatus, TargetStatus, TriggerValue
 from stoker.scaling.settings import ControllerSettings
@@ -62,3 +68,39 @@ def test_times_are_filled_in() -> None:
     assert fill_times("holds 3 until {t:1270.000}, then 1", lambda t: f"<{t:.0f}>") == (
         "holds 3 until <1270>, then 1"
     )
+
+
+@given(
+    past=st.lists(
+        st.tuples(st.sampled_from([1, 2, 3, 9]), st.integers(0, 400).map(lambda age: 1000.0 - age)),
+        min_size=1,
+        max_size=5,
+    ),
+    window=st.sampled_from([None, 0, 60, 300]),
+    current=st.integers(1, 5),
+)
+def test_stops_looking_ahead_where_nothing_can_change_any_more(
+    past: list[tuple[int, float]], window: int | None, current: int
+) -> None:
+    spec = SPEC
+    if window is not None:
+        down = replace(Behavior().scale_down, stabilization_window_seconds=window)
+        spec = replace(SPEC, behavior=replace(Behavior(), scale_down=down))
+    arguments = (spec, state(*past), QUIET, target(current), 1000.0, ControllerSettings())
+
+    told = explain_next(*arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explain, "_settled_at", lambda *_: math.inf)  # look at every sync
+        assert told == explain_next(*arguments)
+
+
+def test_a_size_that_holds_is_known_after_one_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    normalise = explain.normalise
+    monkeypatch.setattr(explain, "normalise", lambda *a: looks.append(a) or normalise(*a))
+    steady = state(*((3, 1000.0 - 15 * n) for n in range(20)))
+
+    assert explain_next(SPEC, steady, QUIET, target(3), 1000.0, ControllerSettings()) == (
+        "holds 3",
+    )
+    assert len(looks) == 1

@@ -24,7 +24,7 @@ from stoker.scaling.behavior import Bounds, Normalised, normalise, store_event
 from stoker.scaling.cadence import next_poll, next_sync
 from stoker.scaling.observation import TargetStatus, TriggerValue
 from stoker.scaling.settings import ControllerSettings
-from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.spec import Behavior, ScalingSpec
 from stoker.scaling.state import HpaState, ScalingState
 
 _FURTHEST = 7200.0  # the longest window is an hour; two are enough to see what follows
@@ -126,6 +126,7 @@ def _resize(
     behavior = effective_behavior(spec)
     bounds = Bounds(spec.hpa_min_replicas, spec.max_replicas, current)
     why = ""
+    settled = _settled_at(hpa, behavior, desired, settings)
     while at <= now + _FURTHEST:
         step = normalise(desired, bounds, hpa, behavior, settings.downscale_stabilization, at)
         if step.replicas != current:
@@ -134,9 +135,29 @@ def _resize(
             held = f"holds {current} until {_at(at)}" + (f" ({why})" if why else "")
             return f"{held}, then {step.replicas} if nothing changes"
         why = why or _holding(spec, step, settings)
+        if at > settled:
+            break
         hpa = replace(hpa, recommendations=step.recommendations)
         at += settings.sync_period
     return f"holds {current}" + (f" ({why})" if why else "")
+
+
+def _settled_at(
+    hpa: HpaState, behavior: Behavior | None, desired: int, settings: ControllerSettings
+) -> float:
+    """From when on every sync is like the one before: all that is remembered has run out.
+
+    Recommendations of *desired* itself do not count, further syncs only add to them. A size that
+    holds is thus known after one sync, not after the 480 of two hours.
+    """
+    window, period = settings.downscale_stabilization, 0.0
+    if behavior is not None:
+        rules = (behavior.scale_up, behavior.scale_down)
+        window = max([window, *(r.stabilization_window_seconds or 0 for r in rules)])
+        period = max([p.period_seconds for r in rules for p in r.policies], default=0)
+    remembered = [r.at + window for r in hpa.recommendations or () if r.replicas != desired]
+    events = (*hpa.scale_up_events, *hpa.scale_down_events)
+    return max([*remembered, *(e.at + period for e in events)], default=0.0)
 
 
 def _holding(spec: ScalingSpec, step: Normalised, settings: ControllerSettings) -> str:
