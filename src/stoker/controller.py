@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoker.recommenders.hpa import recommend
+from stoker.scaling.annotations import FORCE_ACTIVATION
 from stoker.scaling.cadence import triggers_to_read
 from stoker.scaling.decide import decide, reconcile
 from stoker.scaling.decision import Decision, Recommendation
@@ -78,6 +79,7 @@ class Controller:
         *,
         settings: ControllerSettings,
         samples: Callable[[float], Samples],
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self.spec = spec
         self.state = state
@@ -85,13 +87,14 @@ class Controller:
         self._target = target
         self._settings = settings
         self._samples = samples
+        self._held = held
 
     async def step(self, reader: Reader, now: float) -> Tick:
         """Go the way of data once, at *now*, and tell what happened at each step."""
         samples = self._samples(now)
         readings = await self._read(reader, now)
         observation = Observation(reader, readings, self._target.status())
-        result = evaluate(self.spec, observation, self.state, now, self._settings)
+        result = evaluate(self._spec_for(reader), observation, self.state, now, self._settings)
         self.state = result.state
         if result.decision.changes:
             await self._target.scale(result.decision.replicas)
@@ -109,6 +112,15 @@ class Controller:
         """Give back what the triggers hold."""
         for trigger in self._triggers:
             await trigger.close()
+
+    def _spec_for(self, reader: Reader) -> ScalingSpec:
+        """The spec, with activation forced while a request waits for a replica.
+
+        Otherwise a cooldown shorter than a cold start would take away the replica it waits for.
+        """
+        if reader is not Reader.KEDA or not self._held():
+            return self.spec
+        return replace(self.spec, annotations={**self.spec.annotations, FORCE_ACTIVATION: "true"})
 
     async def _read(self, reader: Reader, now: float) -> tuple[TriggerReading, ...]:
         """Ask the sources, all at once, as KEDA and the HPA do. At zero the HPA asks nobody."""

@@ -39,8 +39,9 @@ _STARTUP_LIMIT = 60.0  # until the control API answers
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast the demonstration goes."""
+    """What is run, and how fast it goes."""
 
+    values: str
     up: tuple[str, ...]  # flags of `stoker up`
     trace_seconds: int
     speed: int
@@ -50,6 +51,7 @@ class Pace:
 # A batch of 16 in place of vLLM's 256 lets a queue build up at a load that a laptop can generate.
 _BATCH = ("--max-num-seqs", "16")
 QUICK = Pace(
+    values=_CORRECTED,
     up=(
         *_BATCH,
         "--polling-interval=3s",
@@ -62,7 +64,7 @@ QUICK = Pace(
     speed=2,
     limit=240.0,
 )
-REAL_TIME = Pace(up=_BATCH, trace_seconds=180, speed=1, limit=1800.0)
+REAL_TIME = Pace(values=_CORRECTED, up=_BATCH, trace_seconds=180, speed=1, limit=1800.0)
 
 
 def run_demo(*, real_time: bool, plain: bool) -> int:
@@ -71,7 +73,7 @@ def run_demo(*, real_time: bool, plain: bool) -> int:
     console = Console(highlight=False)
     _show_published(console)
     with tempfile.TemporaryDirectory(prefix="stoker-demo-") as directory:
-        return _run(console, Path(directory), pace, live=console.is_terminal and not plain)
+        return run(console, Path(directory), pace, live=console.is_terminal and not plain)
 
 
 def _show_published(console: Console) -> None:
@@ -84,9 +86,10 @@ def _show_published(console: Console) -> None:
             console.print(finding_text(finding), soft_wrap=True, markup=False)
 
 
-def _run(console: Console, state_dir: Path, pace: Pace, *, live: bool) -> int:
+def run(console: Console, state_dir: Path, pace: Pace, *, live: bool) -> int:
+    """Steps 2 and 3: the stack, the traffic, the table and the verdict; the exit code."""
     console.rule("2  The corrected file at work", align="left")
-    up = ("up", _CORRECTED, "--engine=simulated", *pace.up)
+    up = ("up", pace.values, "--engine=simulated", *pace.up)
     console.print(f"$ stoker {shlex.join(up)}", soft_wrap=True)
     started = stopwatch()
     with _stack(up, state_dir) as (client, process):
@@ -132,6 +135,8 @@ def _stack(up: Sequence[str], state_dir: Path) -> Iterator[tuple[Client, subproc
         yield _client(state_dir, process, log), process
     finally:
         _end(process)
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _client(state_dir: Path, process: subprocess.Popen[bytes], log: Path) -> Client:
@@ -214,11 +219,13 @@ def _watch(
                 if traffic is not None and traffic.poll() is not None and _is_down(model):
                     break
                 pause(_LOOK_EVERY)
+        if process.poll() is not None:
+            raise MachineError("`stoker up` ended before the demonstration did")
         return samples, _report(traffic)
     finally:
         if traffic is not None and traffic.poll() is None:
             traffic.kill()
-            traffic.wait()
+            traffic.communicate()
 
 
 def _is_down(model: ModelOverview) -> bool:

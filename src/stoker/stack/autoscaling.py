@@ -65,6 +65,7 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     storage: Storage,
     clock: Clock,
     options: Options,
+    held: Callable[[], bool],
     on_tick: Callable[[Tick], None],
     on_error: Callable[[str, Exception], None],
 ) -> Autoscaling:
@@ -82,6 +83,7 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
         state,
         settings=options.settings,
         samples=lambda now: samples_of(storage, workload, now),
+        held=held,
     )
     loops = Loops(
         controller,

@@ -157,6 +157,7 @@ class Stack:
             storage=self.storage,
             clock=self.clock,
             options=self.options,
+            held=lambda: self.options.activate_on_request and self.gateway.held(workload.model) > 0,
             on_tick=self._ticked,
             on_error=self._look_failed,
         )
