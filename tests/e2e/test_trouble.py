@@ -51,6 +51,12 @@ def test_a_threshold_that_is_no_number_starts_nothing(tmp_path):
     assert "values.yaml:" in told
 
 
+def test_a_trigger_that_is_not_there_yet_is_told_with_its_place(tmp_path):
+    told = refused(tmp_path, VALUES.replace("type: prometheus", "type: kafka"))
+    assert "trigger type `kafka` is not supported yet" in told
+    assert "--> values.yaml:27:" in told
+
+
 def test_a_taken_port_is_told_with_the_flag_that_avoids_it(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

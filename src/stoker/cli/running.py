@@ -20,6 +20,7 @@ from stoker.engines import SimulatedEngine, choose, detect_gpus
 from stoker.resources import load
 from stoker.scaling.settings import ControllerSettings
 from stoker.simulator.profiles import DEFAULT_PROFILE
+from stoker.stack.autoscaling import check_triggers
 from stoker.stack.options import Options
 from stoker.stack.stack import Stack
 from stoker.targets.base import Engine
@@ -30,6 +31,7 @@ SIMULATED_GPUS = 8  # a machine that pretends to have GPUs pretends to be a usua
 def run_up(flags: dict[str, Any]) -> None:
     """Run until a signal. Raises StokerError before anything is started, if it cannot start."""
     bundle = load(flags["files"], release=flags["release"], namespace=flags["namespace"])
+    check_triggers(bundle)
     engine = engine_of(flags)
     options = options_of(flags)
     gpus = flags["gpus"]

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from stoker.clock import Clock
 from stoker.controller import Controller
+from stoker.errors import InputError, InputErrors
 from stoker.metrics.storage import Storage
+from stoker.resources import Bundle
 from stoker.resources.workload import Workload
 from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.spec import Behavior, ScalingSpec, TriggerSpec
@@ -106,6 +108,27 @@ def expected_metrics(spec: ScalingSpec, triggers: Sequence[Trigger]) -> tuple[Me
         MetricStatus(t.metric_name, own.metric_type, round(t.target * 1000))
         for t, own in zip(triggers, spec.triggers, strict=True)
     )
+
+
+def check_triggers(bundle: Bundle) -> None:
+    """Build every trigger once, so that what cannot be built is told before anything starts.
+
+    Raises:
+        InputErrors: each with the place of the trigger.
+    """
+    errors = []
+    for application in bundle.applications:
+        spec, manifest = application.scaling, application.scaled_object
+        if spec is None or manifest is None:
+            continue
+        for trigger in spec.triggers:
+            try:
+                build_trigger(trigger, TriggerContext(lambda _address: None))
+            except InputError as error:
+                place = manifest.place("spec", "triggers", trigger.index)
+                errors.append(InputError(error.message, hint=error.hint, place=place))
+    if errors:
+        raise InputErrors(errors)
 
 
 def with_options(spec: ScalingSpec, options: Options, remembered: Remembered | None) -> ScalingSpec:
