@@ -73,7 +73,6 @@ FAULTS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("cooldown-skips-window", "info", [TRAFFIC], {"minReplicaCount": 0, "cooldownPeriod": 60}),
     ("idle-not-zero", "error", [GOOD], {"minReplicaCount": 3, "idleReplicaCount": 1}),
     ("unbuildable-trigger", "error", [GOOD], {"trigger": meta(threshold="5m")}),
-    ("unbuildable-trigger", "error", [GOOD], {"trigger": meta(threshold="0")}),
     ("unbuildable-trigger", "error", [GOOD], {"trigger": meta(threshold="1e400")}),
     ("unbuildable-trigger", "error", [GOOD], {"trigger": meta(activationThreshold=".5")}),
     ("unbuildable-trigger", "error", [GOOD], {"trigger": meta(serverAddress="p:9090")}),
@@ -88,7 +87,12 @@ FAULTS: list[tuple[str, str, list[str], dict[str, Any]]] = [
         [TRAFFIC],
         {"minReplicaCount": 0, "trigger": meta(activationThreshold="20")},
     ),
-    ("fallback-never-engages", "error", [GOOD], {"fallback": FALLBACK, "advanced": formula("2.5")}),
+    (
+        "fallback-never-engages",
+        "error",
+        [GOOD],
+        {"fallback": FALLBACK, "advanced": formula("2.5"), "trigger": {"name": "a"}},
+    ),
     ("fallback-flaps-when-cached", "warning", [GOOD], {"fallback": FALLBACK, "trigger": CACHED}),
     ("fallback-is-not-zero", "warning", [GOOD], {"fallback": {**FALLBACK, "replicas": 0}}),
     (

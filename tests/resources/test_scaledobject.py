@@ -98,6 +98,7 @@ def test_policies_of_the_user_replace_the_default_ones_and_leave_the_window() ->
 
 def test_fallback_and_formula_are_read() -> None:
     spec = spec_of(
+        triggers=[{"type": "prometheus", "name": "a", "metadata": {"threshold": "5"}}],
         fallback={"failureThreshold": 3, "replicas": 2},
         advanced={"scalingModifiers": {"formula": "a", "target": "2.5"}},
     )
@@ -178,11 +179,10 @@ def test_a_field_indented_too_far_is_told_where_it_belongs() -> None:
 
 # What a cluster refuses and this reader leaves to others, by the verdicts' ids.
 _METADATA = {
-    202, 250, 252, 256, 258, 262, 266, 268, 270, 274, 276, 278, 280, 282, 288, 298, 306, 308, 310,
+    202, 250, 252, 256, 258, 262, 268, 270, 274, 276, 278, 280, 282, 288, 298, 306, 308, 310,
     314, 318, 324, 408, 410, 412, 418, 422, 424, 426, 428, 430, 432, 434, 436, 438,
 }  # fmt: skip
-_FORMULA = {170, 172, 192}  # the core compiles formulas
-_CLUSTER = {334, 338, 340, 344, 346, 366, 380, 406, 416, 420, 444, 446}  # other objects decide
+_CLUSTER = {334, 338, 340, 344, 346, 366, 406, 416, 420, 444, 446}  # other objects decide
 
 
 def test_verdicts_are_those_recorded_from_a_real_server(shared_data: Path) -> None:
@@ -207,4 +207,49 @@ def test_verdicts_are_those_recorded_from_a_real_server(shared_data: Path) -> No
         if (spec is not None) != accepted:
             differ.add(int(row["id"][1:4]))
             assert not accepted, row["what"]
-    assert differ <= _METADATA | _FORMULA | _CLUSTER | {248}
+    assert differ <= _METADATA | _CLUSTER | {248}
+
+
+def named(**advanced: object) -> dict[str, object]:
+    trigger = {"type": "prometheus", "name": "queue", "metadata": {"query": "q", "threshold": "5"}}
+    return {"triggers": [trigger], "advanced": {"scalingModifiers": advanced}}
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [
+        pytest.param("queue + load", 24, id="plain"),
+        pytest.param('"queue + load"', 25, id="quoted"),
+        pytest.param(">-\n        queue +\n        load", 16, id="folded: where the text begins"),
+    ],
+)
+def test_an_error_in_a_formula_points_at_its_column(written: str, column: int) -> None:
+    text = with_spec(**named(formula="FORMULA", target="5")).replace("FORMULA", written)
+    line = 1 + next(n for n, row in enumerate(text.split("\n")) if "formula:" in row)
+
+    _, errors = read(text)
+
+    assert [error.message for error in errors] == [
+        "the formula cannot be used: unknown name load (column 9)"
+    ]
+    assert errors[0].hint == "named triggers: queue"
+    assert str(errors[0].place) == f"so.yaml:{line}:{column}"
+
+
+def test_all_problems_are_told_at_once_with_their_places() -> None:
+    text = with_spec(minReplicaCount=9, maxReplicaCount=3, **named(formula="queue", target="0"))
+
+    _, errors = read(text)
+
+    assert [(error.message, error.place and error.place.line) for error in errors] == [
+        ('`spec.advanced.scalingModifiers.target` must be a number above 0, not "0"', 19),
+        ("`spec.minReplicaCount` is 9, more than `spec.maxReplicaCount` 3", 14),
+    ]
+
+
+def test_a_half_written_formula_is_no_missing_one() -> None:
+    fallback = {"failureThreshold": 1, "replicas": 1, "behavior": "scalingModifiers"}
+
+    assert messages(fallback=fallback, **named(formula="queue")) == [
+        "`spec.advanced.scalingModifiers` has a formula but no target"
+    ]

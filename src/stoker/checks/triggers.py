@@ -71,9 +71,6 @@ def _problems(trigger: TriggerSpec) -> Iterator[_Problem]:
 def _number_problems(key: str, value: str) -> Iterator[_Problem]:
     if not _JSON_NUMBER.fullmatch(value) or not math.isfinite(float(value)):
         yield key, f'`{key}` "{value}" is not a number to KEDA', f'{key}: "5"'
-    elif key == "threshold" and float(value) < 0.0005:
-        problem = f'`threshold` "{value}" must be at least 0.001: it is rounded to thousandths'
-        yield key, problem, 'threshold: "5"'
 
 
 def metric_type_in_metadata(subject: Subject) -> Iterator[Finding]:

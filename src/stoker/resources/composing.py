@@ -142,7 +142,18 @@ class Composer:
         if top is not None and top.is_mapping and top.key is None:
             top.key = self._key(event, value, top, at)
         else:
-            self._finish(Node(value, *at), event.anchor, at)
+            self._finish(Node(value, *at, text_column=self._text_column(event)), event.anchor, at)
+
+    def _text_column(self, event: ScalarEvent) -> int | None:
+        """Where the first character stands, if all others follow it as they are."""
+        start, end = event.start_mark, event.end_mark
+        if start is None or end is None:
+            return None
+        quotes = 1 if event.style in ("'", '"') else 0
+        as_it_is = end.line == start.line and end.column - start.column == (
+            len(event.value) + 2 * quotes
+        )
+        return self._at(event)[1] + quotes if as_it_is else None
 
     def _key(self, event: ScalarEvent, value: Scalar, top: _Open, at: tuple[int, int]) -> _Key:
         if event.value == _MERGE and not event.style:

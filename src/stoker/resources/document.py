@@ -20,6 +20,7 @@ class Node:
     column: int
     items: Mapping[str | int, Item] = field(default_factory=dict)
     size: int = 1  # how many values it holds, those behind aliases counted each time
+    text_column: int | None = None  # of a text on one line without escapes: its first character
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,17 @@ class Document:
             line, column = (item.line, item.column) if at_key else (node.line, node.column)
         return Place(self.file, line, column)
 
+    def place_in_text(self, path: Path, column: int) -> Place:
+        """Where character *column* (from 1) of the text at *path* stands, or the text itself."""
+        node = self.root
+        for part in path:
+            if part not in node.items:
+                return self.place(path)
+            node = node.items[part].node
+        if node.text_column is None:
+            return self.place(path)
+        return Place(self.file, node.line, node.text_column + column - 1)
+
     @staticmethod
     def _is_missing_inside(item: Item, path: Path, depth: int) -> bool:
         """Whether the path ends below *item*: then the key tells the place, not its first child."""
@@ -92,6 +104,10 @@ class Origin:
     def place(self, path: Path = (), *, key: bool = False) -> Place:
         """Where the user wrote what stands at *path* of the object."""
         return self.document.place(self.written(path), key=key)
+
+    def place_in_text(self, path: Path, column: int) -> Place:
+        """Where character *column* of the text at *path* of the object stands."""
+        return self.document.place_in_text(self.written(path), column)
 
     def name(self, path: Path) -> str:
         """What the user calls it: ``servingEngineSpec.modelSpec[0].keda.minReplicaCount``."""

@@ -8,14 +8,14 @@ does not do what its author meant is a matter for :mod:`stoker.checks`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from stoker.errors import InputError
-from stoker.resources.document import Manifest, Path
+from stoker.resources.document import Manifest, Origin, Path
 from stoker.resources.hpa import HPABehavior
 from stoker.resources.metadata import ObjectMeta, object_name
 from stoker.resources.validation import Int32, Model, validate
@@ -27,11 +27,10 @@ from stoker.scaling.spec import (
     ScalingSpec,
     TriggerSpec,
 )
+from stoker.scaling.validation import NameOf, Problem, problems
 
 API_VERSION = "keda.sh/v1alpha1"
 _GO_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_RESOURCE_TRIGGERS = ("cpu", "memory")
-_UNCACHED_TRIGGERS = ("cpu", "memory", "cron")
 
 
 Count = Annotated[Int32, Field(ge=0)]
@@ -145,15 +144,17 @@ def read_scaled_object(
         manifest: the object.
         namespace: of an object that names none.
     """
-    resource, errors = validate(ScaledObject, manifest.content, manifest.origin)
+    origin = manifest.origin
+    resource, errors = validate(ScaledObject, manifest.content, origin)
     if resource is None:
         return None, errors
-    errors = tuple(
-        InputError(message, hint=hint, place=manifest.origin.place(path))
-        for rule in _RULES
-        for message, hint, path in rule(resource, manifest.origin.name)
-    )
-    return (None, errors) if errors else (_scaling_spec(resource, namespace), ())
+    spec = _scaling_spec(resource, namespace)
+    halves = tuple(_modifier_problems(resource, origin.name))
+    found = problems(spec, origin.name)
+    if halves:  # then there are modifiers in the file, though not in the spec
+        found = tuple(p for p in found if p.path != ("spec", "fallback", "behavior"))
+    errors = tuple(_error(problem, origin) for problem in (*halves, *found))
+    return (None, errors) if errors else (spec, ())
 
 
 def _scaling_spec(resource: ScaledObject, namespace: str) -> ScalingSpec:
@@ -210,7 +211,8 @@ def _fallback(block: FallbackBlock | None) -> Fallback | None:
 
 
 def _modifiers(block: Modifiers | None) -> ScalingModifiers | None:
-    if block is None or not block.formula or not block.target:
+    """None: there are none, or none that could work."""
+    if block is None or not block.formula or not block.target or not _is_target(block.target):
         return None
     activation = block.activation_target or ""
     return ScalingModifiers(
@@ -222,98 +224,29 @@ def _modifiers(block: Modifiers | None) -> ScalingModifiers | None:
     )
 
 
-# What KEDA's webhook and operator check beyond the schema. A rule yields the message, a hint and
-# the path of what is wrong.
-_Problem = tuple[str, str | None, Path]
-_NameOf = Callable[[Path], str]
-
-
-def _replica_bounds(resource: ScaledObject, name: _NameOf) -> Iterator[_Problem]:
-    spec = resource.spec
-    least, most, idle = spec.min_replica_count, spec.max_replica_count, spec.idle_replica_count
-    least_path, idle_path = ("spec", "minReplicaCount"), ("spec", "idleReplicaCount")
-    limit = _default(most, 100)
-    if (least or 0) > limit:
-        default = " (its default)" if most is None else ""
-        most_name = name(("spec", "maxReplicaCount"))
-        message = f"`{name(least_path)}` is {least}, more than `{most_name}` {limit}{default}"
-        yield message, None, least_path
-    # an explicit 0 counts as 1 here, as in the webhook
-    floor = 0 if least is None else max(least, 1)
-    if idle is not None and idle >= floor:
-        message = f"`{name(idle_path)}` is {idle}, it must be less than minReplicaCount {floor}"
-        hint = "minReplicaCount is left out, which is 0" if least is None else None
-        yield message, hint, idle_path
-
-
-def _names(resource: ScaledObject, _name: _NameOf) -> Iterator[_Problem]:
-    own = resource.metadata.name
-    advanced = resource.spec.advanced or Advanced()
-    config = advanced.horizontal_pod_autoscaler_config
-    path: Path = ("metadata", "name")
-    hpa = f"keda-hpa-{own}"
-    if config is not None and config.name:
-        hpa, path = config.name, ("spec", "advanced", "horizontalPodAutoscalerConfig", "name")
-    if len(own) > 63:
-        yield f'the ScaledObject\'s name "{own}" is longer than 63 characters', None, path
-    elif len(hpa) > 63:
-        hint = "shorten the name, or set advanced.horizontalPodAutoscalerConfig.name"
-        yield f'the HPA\'s name "{hpa}" is longer than 63 characters', hint, path
-
-
-def _triggers(resource: ScaledObject, name: _NameOf) -> Iterator[_Problem]:
-    first: dict[str, int] = {}
-    for index, trigger in enumerate(resource.spec.triggers):
-        path: Path = ("spec", "triggers", index)
-        if trigger.name and first.setdefault(trigger.name, index) != index:
-            other = name(("spec", "triggers", first[trigger.name]))
-            message = f'two triggers have the name "{trigger.name}", the other is `{other}`'
-            yield message, None, (*path, "name")
-        if trigger.use_cached_metrics and trigger.type in _UNCACHED_TRIGGERS:
-            message = f"a {trigger.type} trigger cannot use cached metrics"
-            yield message, None, (*path, "useCachedMetrics")
-        resource_trigger = trigger.type in _RESOURCE_TRIGGERS
-        if trigger.metric_type == "Utilization" and not resource_trigger:
-            message = f"metricType Utilization is for cpu and memory, not for {trigger.type}"
-            yield message, "`AverageValue` or `Value`", (*path, "metricType")
-
-
-def _only_resource_triggers(resource: ScaledObject, name: _NameOf) -> Iterator[_Problem]:
-    spec = resource.spec
-    if not all(trigger.type in _RESOURCE_TRIGGERS for trigger in spec.triggers):
-        return
-    if not spec.min_replica_count:
-        path: Path = ("spec", "triggers")
-        message = f"`{name(path)}` has only cpu and memory, which cannot wake from zero"
-        yield message, "set minReplicaCount to 1 or more", path
-    if spec.fallback is not None and _formula(resource) is None:
-        message = "a fallback needs a trigger that is not cpu or memory"
-        yield message, None, ("spec", "fallback")
-
-
-def _formula(resource: ScaledObject) -> str | None:
+# What the ScalingSpec has no place for; all other rules are in stoker.scaling.validation.
+def _modifier_problems(resource: ScaledObject, name: NameOf) -> Iterator[Problem]:
+    path: Path = ("spec", "advanced", "scalingModifiers")
     advanced = resource.spec.advanced
     modifiers = advanced.scaling_modifiers if advanced else None
-    return (modifiers.formula or None) if modifiers else None
-
-
-def _scaling_modifiers(resource: ScaledObject, name: _NameOf) -> Iterator[_Problem]:
-    spec = resource.spec
-    path: Path = ("spec", "advanced", "scalingModifiers")
-    modifiers = spec.advanced.scaling_modifiers if spec.advanced else None
-    if spec.fallback and spec.fallback.behavior == "scalingModifiers" and not _formula(resource):
-        message = "fallback behavior scalingModifiers needs a formula"
-        yield message, "set advanced.scalingModifiers.formula", ("spec", "fallback", "behavior")
     if modifiers is None:
         return
     target = modifiers.target
     if modifiers.formula and not target:
-        yield f"`{name(path)}` has a formula but no target", None, path
+        yield Problem(f"`{name(path)}` has a formula but no target", path)
     elif target and not modifiers.formula:
-        yield f"`{name(path)}` has a target but no formula", None, path
-    elif target and not (_GO_FLOAT.fullmatch(target) and 0.0005 <= float(target) < 9.2e15):
+        yield Problem(f"`{name(path)}` has a target but no formula", path, operator=False)
+    elif target and not _is_target(target):
         message = f'`{name((*path, "target"))}` must be a number above 0, not "{target}"'
-        yield message, None, (*path, "target")
+        yield Problem(message, (*path, "target"))
 
 
-_RULES = (_replica_bounds, _names, _triggers, _only_resource_triggers, _scaling_modifiers)
+def _is_target(text: str) -> bool:
+    return bool(_GO_FLOAT.fullmatch(text)) and 0.0005 <= float(text) < 9.2e15
+
+
+def _error(problem: Problem, origin: Origin) -> InputError:
+    place = origin.place(problem.path)
+    if problem.column is not None:
+        place = origin.place_in_text(problem.path, problem.column)
+    return InputError(problem.message, hint=problem.hint, place=place)

@@ -18,6 +18,7 @@ from stoker.scaling.reasons import SENTENCES, keda_condition, keda_event
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import HpaState, ScalingState, with_conditions
+from stoker.scaling.validation import problems
 
 
 def decide(
@@ -62,10 +63,8 @@ def reconcile(
     """What KEDA's operator does when an object is created, edited, paused or resumed.
 
     It makes or deletes the HPA, sets Ready and Paused, scales to ``paused-replicas``, and restarts
-    the polling loop after a change of the spec. Calling it again changes nothing.
-
-    Raises:
-        InputError: ``paused-replicas`` is not a number.
+    the polling loop after a change of the spec. Calling it again changes nothing. What it cannot
+    use, an annotation set by hand for example, makes Ready False.
     """
     if state.original_replicas is None:
         state = replace(state, original_replicas=target.spec_replicas)
@@ -73,9 +72,30 @@ def reconcile(
     if digest != state.spec_digest:
         # a new generation: the loop starts again, with a poll
         state = replace(state, spec_digest=digest, last_poll=None)
+    refused = [problem for problem in problems(spec) if problem.operator]
+    if refused:
+        return _refuse(target, state, refused[0].message)
     if is_paused(spec):
         return _pause(spec, target, state)
     return _resume(target, state, now)
+
+
+def _refuse(
+    target: TargetStatus, state: ScalingState, message: str
+) -> tuple[ScalingState, Decision]:
+    """KEDA's operator makes no HPA, and leaves one that is there."""
+    reason = "ScaledObjectCheckFailed"
+    conditions = (
+        keda_condition("Ready", "False", reason, message),
+        keda_condition("Active", "Unknown", "UnknownState", "ScaledObject check failed"),
+        keda_condition("Fallback", "False", "NoFallbackFound"),
+    )
+    ready = state.condition("Ready")
+    told = ready is not None and ready.reason == reason and ready.message == message
+    events = () if told else (keda_event("Warning", reason, message),)
+    state = replace(state, conditions=with_conditions(state.conditions, conditions))
+    decision = _unchanged(target, reason, message)
+    return state, replace(decision, conditions=conditions, events=events)
 
 
 def _pause(
@@ -108,7 +128,8 @@ def _resume(target: TargetStatus, state: ScalingState, now: float) -> tuple[Scal
     if state.hpa is None:
         made = state.hpas_made + 1
         state = replace(state, hpa=HpaState(now, generation=made), hpas_made=made)
-    if state.condition("Ready") is None:
+    ready = state.condition("Ready")
+    if ready is None or ready.reason == "ScaledObjectCheckFailed":
         conditions.append(keda_condition("Ready", "True", "ScaledObjectReady"))
         events.append(
             keda_event("Normal", "ScaledObjectReady", "ScaledObject is ready for scaling")

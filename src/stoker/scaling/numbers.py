@@ -7,6 +7,7 @@ at the edges (overflow, NaN) decide replicas, so they are reproduced rather than
 from __future__ import annotations
 
 import math
+import re
 
 MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
@@ -104,3 +105,37 @@ def plain(value: float) -> str:
 def _thousandths(value: float) -> int:
     whole, _, fraction = f"{value:.3f}".partition(".")
     return int(whole + fraction)
+
+
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+
+
+def json_number(text: str) -> float:
+    """A JSON number as a float.
+
+    Raises:
+        ValueError: it is not one, in the words of Go's ``encoding/json``.
+    """
+    if text == "null":
+        return 0.0  # unmarshalling null leaves the field alone
+    match = _NUMBER.match(text)
+    if match is None or match.end() != len(text):
+        raise ValueError(_why_no_number(text, match.end() if match else 0))
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return number
+
+
+def _why_no_number(text: str, end: int) -> str:
+    rest = text[end:]
+    where = "after top-level value"
+    if end == 0:
+        where = "looking for beginning of value"
+        if text.startswith("-"):
+            rest, where = text[1:], "in numeric literal"
+    elif re.match(r"\.(?!\d)", rest) and "." not in text[:end]:
+        rest, where = rest[1:], "after decimal point in numeric literal"
+    elif re.match(r"[eE][+-]?(?!\d)", rest):
+        rest, where = re.sub(r"^[eE][+-]?", "", rest), "in exponent of numeric literal"
+    return f"invalid character '{rest[:1] or ' '}' {where}"

@@ -5,13 +5,13 @@ Also what all triggers share: how KEDA reads their ``metadata``.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stoker.errors import InputError
+from stoker.scaling.numbers import json_number
 from stoker.scaling.observation import ResourceUsage, TriggerReading
 
 
@@ -176,40 +176,6 @@ class Parameters:
         if self._errors:
             problems = "\n".join(self._errors)
             raise InputError(f"error parsing {kind} metadata: {problems}")
-
-
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
-
-
-def json_number(text: str) -> float:
-    """A JSON number as a float.
-
-    Raises:
-        ValueError: it is not one, in the words of Go's ``encoding/json``.
-    """
-    if text == "null":
-        return 0.0  # unmarshalling null leaves the field alone
-    match = _NUMBER.match(text)
-    if match is None or match.end() != len(text):
-        raise ValueError(_why_no_number(text, match.end() if match else 0))
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
-    return number
-
-
-def _why_no_number(text: str, end: int) -> str:
-    rest = text[end:]
-    where = "after top-level value"
-    if end == 0:
-        where = "looking for beginning of value"
-        if text.startswith("-"):
-            rest, where = text[1:], "in numeric literal"
-    elif re.match(r"\.(?!\d)", rest) and "." not in text[:end]:
-        rest, where = rest[1:], "after decimal point in numeric literal"
-    elif re.match(r"[eE][+-]?(?!\d)", rest):
-        rest, where = re.sub(r"^[eE][+-]?", "", rest), "in exponent of numeric literal"
-    return f"invalid character '{rest[:1] or ' '}' {where}"
 
 
 _DURATION_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
