@@ -1,19 +1,21 @@
 """The HTTP API of Prometheus on the embedded storage: what curl, Grafana and promtool expect.
 
-Answers have Prometheus' shapes and error words. A query runs on the event loop, so it is limited in
-samples and in time: the loop also scales and serves.
+Answers have Prometheus' shapes and error words. Queries are limited in samples, in time and in
+number: small ones run on the event loop, which also scales and serves, large ones beside it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from inspect import isawaitable
 from typing import Final
 
 from aiohttp import web
 
+from stoker.api.prometheus_queries import Queries
 from stoker.api.prometheus_wire import (
     BadDataError,
     Json,
@@ -27,20 +29,24 @@ from stoker.api.prometheus_wire import (
     time,
     value_json,
 )
+from stoker.api.remote_write import receive_into
 from stoker.clock import Clock, rfc3339
 from stoker.errors import QueryError
 from stoker.metrics.exposition import Metadata, format_sample
+from stoker.metrics.frozen import Source
 from stoker.metrics.sample import Labels, format_value, is_stale
 from stoker.metrics.scrape import Scraper
 from stoker.metrics.storage import LOOKBACK, Storage
+from stoker.promql.ast import Node, selectors
 from stoker.promql.engine import Limits, QueryTimeoutError, instant, range_
 from stoker.promql.parsing import format_query
-from stoker.promql.value import Annotations
+from stoker.promql.value import Annotations, Value
 
 MAX_POINTS: Final = 11_000
 DEFAULT_LIMITS: Final = Limits(max_samples=5_000_000, timeout=2.0)
 
 Answer = tuple[Json, Annotations]
+AnswerFunction = Callable[[Params], Answer | Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +59,22 @@ class PrometheusApi:
     limits: Limits = DEFAULT_LIMITS
     lookback: float = LOOKBACK
     version: str = "3.0.0"
+    queries: Queries = field(default_factory=Queries)
 
     # -- queries ---------------------------------------------------------------------------------
 
-    def query(self, params: Params) -> Answer:
+    async def query(self, params: Params) -> Answer:
         """``/api/v1/query``."""
         node = parsed(params, "query")
         at = time(params, "time", self.clock.now())
         limits = self._limits(params)
-        value = instant(node, self.storage, at, lookback=self.lookback, limits=limits)
-        return value_json(value), value.annotations
 
-    def query_range(self, params: Params) -> Answer:
+        def ask(source: Source) -> Value:
+            return instant(node, source, at, lookback=self.lookback, limits=limits)
+
+        return await self._answer(node, 1, limits, ask)
+
+    async def query_range(self, params: Params) -> Answer:
         """``/api/v1/query_range``."""
         start, end = time(params, "start"), time(params, "end")
         if end < start:
@@ -84,7 +94,18 @@ class PrometheusApi:
             )
         node = parsed(params, "query")
         limits = self._limits(params)
-        value = range_(node, self.storage, start, end, step, lookback=self.lookback, limits=limits)
+
+        def ask(source: Source) -> Value:
+            return range_(node, source, start, end, step, lookback=self.lookback, limits=limits)
+
+        return await self._answer(node, int((end - start) / step) + 1, limits, ask)
+
+    async def _answer(
+        self, node: Node, steps: int, limits: Limits, ask: Callable[[Source], Value]
+    ) -> Answer:
+        wanted = {one.matchers for one in selectors(node)}
+        cells = steps * sum(len(self.storage.find(matchers).series) for matchers in wanted)
+        value = await self.queries.run(self.storage, wanted, cells, limits, ask)
         return value_json(value), value.annotations
 
     def format_query(self, params: Params) -> Answer:
@@ -200,10 +221,11 @@ def routes(
     *,
     limits: Limits = DEFAULT_LIMITS,
     lookback: float = LOOKBACK,
+    queries: Queries | None = None,
 ) -> list[web.RouteDef]:
     """The routes of the API, for any aiohttp application."""
-    api = PrometheusApi(storage, clock, scraper, limits, lookback)
-    both = {
+    api = PrometheusApi(storage, clock, scraper, limits, lookback, queries=queries or Queries())
+    both: dict[str, AnswerFunction] = {
         "query": api.query,
         "query_range": api.query_range,
         "format_query": api.format_query,
@@ -230,7 +252,8 @@ def _plain_routes(api: PrometheusApi) -> list[web.RouteDef]:
 
     async def label_values(request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        return _respond(lambda params: api.label_values(params, name), await _params(request))
+        params = await _params(request)
+        return await _respond(lambda params: api.label_values(params, name), params)
 
     async def federate(request: web.Request) -> web.Response:
         try:
@@ -242,6 +265,7 @@ def _plain_routes(api: PrometheusApi) -> list[web.RouteDef]:
     return [
         web.get("/api/v1/label/{name}/values", label_values),
         web.get("/federate", federate),
+        web.post("/api/v1/write", receive_into(api.storage)),
         web.get("/-/healthy", _says("Stoker's embedded Prometheus is Healthy.\n")),
         web.get("/-/ready", _says("Stoker's embedded Prometheus is Ready.\n")),
     ]
@@ -256,8 +280,16 @@ def make_app(
     lookback: float = LOOKBACK,
 ) -> web.Application:
     """An application with nothing but these routes."""
+    queries = Queries()
     app = web.Application()
-    app.add_routes(routes(storage, clock, scraper, limits=limits, lookback=lookback))
+    app.add_routes(
+        routes(storage, clock, scraper, limits=limits, lookback=lookback, queries=queries)
+    )
+
+    async def close(_: web.Application) -> None:
+        queries.close()
+
+    app.on_cleanup.append(close)
     return app
 
 
@@ -265,9 +297,9 @@ _compact = partial(json.dumps, separators=(",", ":"))  # as Prometheus: people g
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def _handler(answer: Callable[[Params], Answer]) -> Handler:
+def _handler(answer: AnswerFunction) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        return _respond(answer, await _params(request))
+        return await _respond(answer, await _params(request))
 
     return handle
 
@@ -279,9 +311,10 @@ def _says(text: str) -> Handler:
     return handle
 
 
-def _respond(answer: Callable[[Params], Answer], params: Params) -> web.Response:
+async def _respond(answer: AnswerFunction, params: Params) -> web.Response:
     try:
-        body, notes = answer(params)
+        answered = answer(params)
+        body, notes = await answered if isawaitable(answered) else answered
     except BadDataError as error:
         return _error(400, "bad_data", str(error))
     except QueryTimeoutError as error:

@@ -25,6 +25,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("stoker.cli.logs:logs", "Print the output of a replica"),
     "top": ("stoker.cli.top:top", "Live view: replicas, queues, latencies, decisions"),
     "explain": ("stoker.cli.explain:explain", "Say why there are as many replicas as there are"),
+    "query": ("stoker.cli.query:query", "Ask a PromQL query; --explain shows why it reads 0"),
     "scale": ("stoker.cli.scale:scale", "Set the replicas of a Deployment"),
     "pause": ("stoker.cli.pause:pause", "Stop autoscaling of a ScaledObject"),
     "resume": ("stoker.cli.pause:resume", "Start autoscaling of a ScaledObject again"),

@@ -82,6 +82,14 @@ class Series:
         self._begin, self._end, self.has_stale = 0, len(times_ms), has_stale
         return grown
 
+    def frozen(self) -> Series:
+        """The series as it is now. Shares the columns: what is there never changes."""
+        copy = object.__new__(Series)
+        copy.labels, copy.slot, copy.has_stale = self.labels, self.slot, self.has_stale
+        copy._times, copy._values = self._times, self._values
+        copy._begin, copy._end = self._begin, self._end
+        return copy
+
     def _resize(self, capacity: int) -> int:
         count, before = len(self), self.capacity
         times, values = np.empty(capacity, np.int64), np.empty(capacity, np.float64)

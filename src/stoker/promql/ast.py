@@ -6,6 +6,7 @@ every look; these are made once a query and evaluated often.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,3 +107,28 @@ class Negation:
 
 Node = Number | Text | Selector | Range | Subquery | Call | Aggregate | Binary | Negation
 RangeNode = Range | Subquery
+
+
+def selectors(node: Node) -> Iterator[Selector]:
+    """All selectors below *node*."""
+    if isinstance(node, Selector):
+        yield node
+    elif isinstance(node, Range):
+        yield node.selector
+    for child in children(node):
+        yield from selectors(child)
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The expressions that *node* is made of; a range and its selector are one."""
+    match node:
+        case Subquery(expr) | Negation(expr):
+            return (expr,)
+        case Aggregate():
+            return (node.expr,) if node.param is None else (node.param, node.expr)
+        case Binary():
+            return (node.lhs, node.rhs)
+        case Call():
+            return node.args
+        case _:
+            return ()

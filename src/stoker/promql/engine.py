@@ -14,10 +14,11 @@ import numpy as np
 
 from stoker.clock import stopwatch
 from stoker.errors import QueryError
+from stoker.metrics.frozen import Source
 from stoker.metrics.sample import EMPTY, STALE_BITS
 from stoker.metrics.series import Series as StoredSeries
 from stoker.metrics.series import SeriesSet, Times, Values, to_ms
-from stoker.metrics.storage import LOOKBACK, Selection, Storage
+from stoker.metrics.storage import LOOKBACK, Selection
 from stoker.promql.aggregations import aggregate
 from stoker.promql.ast import (
     Aggregate,
@@ -63,7 +64,7 @@ NO_LIMITS: Final = Limits()
 
 def instant(
     query: str | Node,
-    storage: Storage,
+    storage: Source,
     at: float,
     *,
     lookback: float = LOOKBACK,
@@ -85,7 +86,7 @@ def instant(
 
 def range_(
     query: str | Node,
-    storage: Storage,
+    storage: Source,
     start: float,
     end: float,
     step: float,
@@ -146,7 +147,7 @@ class _Evaluation:
     """One query at its moments. Meets :class:`stoker.promql.columns.Context`."""
 
     def __init__(
-        self, storage: Storage, steps: Times, step_ms: int, lookback_ms: int, limits: Limits
+        self, storage: Source, steps: Times, step_ms: int, lookback_ms: int, limits: Limits
     ) -> None:
         self.storage = storage
         self.steps_ms = steps

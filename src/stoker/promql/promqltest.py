@@ -17,7 +17,7 @@ from typing import Final, Literal
 from stoker.errors import QueryError
 from stoker.metrics.sample import Labels, format_value
 from stoker.metrics.storage import Storage
-from stoker.promql import ast
+from stoker.promql.ast import selectors
 from stoker.promql.engine import instant, range_
 from stoker.promql.parsing import parse
 from stoker.promql.script import Annotation, Clear, Eval, Load, Point, Unreadable, read
@@ -124,31 +124,9 @@ class _Bench:
             return False
         return any(
             all(matcher.matches(labels.get(matcher.name)) for matcher in selector.matchers)
-            for selector in _selectors(node)
+            for selector in selectors(node)
             for labels in self._native
         )
-
-
-def _selectors(node: ast.Node) -> Iterator[ast.Selector]:
-    match node:
-        case ast.Selector():
-            yield node
-        case ast.Range():
-            yield node.selector
-        case ast.Subquery() | ast.Negation():
-            yield from _selectors(node.expr)
-        case ast.Aggregate():
-            yield from _selectors(node.expr)
-            if node.param is not None:
-                yield from _selectors(node.param)
-        case ast.Binary():
-            yield from _selectors(node.lhs)
-            yield from _selectors(node.rhs)
-        case ast.Call():
-            for arg in node.args:
-                yield from _selectors(arg)
-        case ast.Number() | ast.Text():
-            return
 
 
 # -- comparison ----------------------------------------------------------------------------------
