@@ -49,7 +49,8 @@ def quantile(phi: float, values: Values) -> float:
 def stdvar(values: list[float]) -> float:
     """Population variance."""
     mean = exact_mean(values)
-    return exact_sum([(value - mean) ** 2 for value in values]) / len(values)
+    # Not `** 2`, which raises OverflowError where multiplication is infinite.
+    return exact_sum([(value - mean) * (value - mean) for value in values]) / len(values)
 
 
 def linear_regression(x: list[float], values: list[float]) -> tuple[float, float]:
