@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -112,9 +113,8 @@ async def serve_control(backend: Backend, token: str, port: int = 0) -> ControlS
         await web.TCPSite(runner, "127.0.0.1", port).start()
     except OSError as error:
         await runner.cleanup()
-        raise ConflictError(
-            f"cannot listen on 127.0.0.1:{port} for the control API: {error.strerror}"
-        ) from error
+        why = os.strerror(error.errno or 0)
+        raise ConflictError(f"the control API cannot listen on 127.0.0.1:{port}: {why}") from error
     return ControlServer(f"http://127.0.0.1:{runner.addresses[0][1]}", runner)
 
 

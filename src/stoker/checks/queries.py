@@ -65,7 +65,7 @@ def multi_element_query(subject: Subject) -> Iterator[Finding]:
             continue
         text = (
             "the query has one element for each replica, and KEDA takes only one",
-            'As soon as two replicas are ready KEDA says "returned multiple elements" and the '
+            'As soon as two replicas are scraped KEDA says "returned multiple elements" and the '
             "metric is lost. " + _consequence(subject),
             f"query: {_one_element(query, subject)}",
         )
@@ -82,7 +82,10 @@ def _consequence(subject: Subject) -> str:
     if len(subject.scaling.triggers) > 1:
         return "The other triggers can still scale up, but nothing scales down any more"
     end = ", and it never returns to zero" if subject.scales_to_zero else ""
-    return f"Replicas stay at 2 at a load for 4 and at no load{end}; with sum() they go 2, 4, 1"
+    return (
+        f"Replicas stay where that found them, at 2 or more, whatever the load{end}. Seen on KEDA "
+        "2.20: 2 at a load for 4 and at no load; with sum() 2, 4, 1"
+    )
 
 
 def _one_element(query: Query, subject: Subject) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -249,7 +248,6 @@ def _send(command: Sequence[str]) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "stoker", *_resolved(command), "--output=json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "NO_PROGRESS": "1"},
     )
 
 

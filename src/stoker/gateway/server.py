@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -92,8 +93,9 @@ class Gateway:
             await site.start()
         except OSError as error:
             await self._close()
+            why = os.strerror(error.errno or 0)  # asyncio's own text says the address twice
             raise ConflictError(
-                f"the gateway cannot listen on {self._host}:{self._port}: {error.strerror}",
+                f"the gateway cannot listen on {self._host}:{self._port}: {why}",
                 hint="choose another port with `--gateway-port`",
             ) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -90,7 +91,7 @@ async def serve_prometheus(
     except OSError as error:
         await runner.cleanup()
         raise ConflictError(
-            f"the Prometheus API cannot listen on {host}:{port}: {error.strerror}",
+            f"the Prometheus API cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
             hint="choose another port with `--prometheus-port`; does a Prometheus run here?",
         ) from None
     return PrometheusServer(f"http://{host}:{runner.addresses[0][1]}", runner)

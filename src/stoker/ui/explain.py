@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from stoker.clock import local_time
@@ -100,13 +100,16 @@ def _answer(reading: Mapping[str, Any]) -> str:
 def _value_lines(tick: TickDict) -> list[str]:
     if not tick["values"]:
         return ["none"]
-    return [_value_line(value) for value in tick["values"]]
+    told = {reading["metric_name"] for reading in tick["readings"] if reading["error"]}
+    return [_value_line(value, told) for value in tick["values"]]
 
 
-def _value_line(value: Mapping[str, Any]) -> str:
+def _value_line(value: Mapping[str, Any], told: Container[str]) -> str:
     name, number = value["metric_name"], value["value"]
     if number is None:
-        return f"error: {name} has no value: {_shortened(value['error'] or 'no answer so far')}"
+        # KEDA wraps the error twice on its way to the HPA; step 2 has it in its first words
+        why = "" if name in told else f": {_shortened(value['error'] or 'no answer so far')}"
+        return f"error: {name} has no value{why}"
     threshold = _number(value["activation_threshold"])
     comparison = ">" if value["active"] else "is not above"
     state = "active" if value["active"] else "not active"
@@ -132,7 +135,7 @@ def _recommendation_lines(tick: TickDict) -> list[str]:
 def _recommendation_line(one: Mapping[str, Any], *, named: bool) -> str:
     prefix = f"{one['metric_name']}: " if named else ""
     if one["replicas"] is None:
-        return f"error: {prefix}none: {_shortened(one['error'] or 'no value')}"
+        return f"error: none, {one['metric_name']} has no value"
     formula = one["formula"]
     if not formula:
         return f"{prefix}{one['replicas']}"
@@ -143,6 +146,8 @@ def _recommendation_line(one: Mapping[str, Any], *, named: bool) -> str:
 def _decision_line(decision: Mapping[str, Any]) -> str:
     change = "" if decision["replicas"] == decision["was"] else f", was {decision['was']}"
     message = _shortened(decision["message"])
+    if decision["reason"] == "FailedGetExternalMetric":
+        message = "the HPA changes nothing that it has no metric for"
     why = decision["reason"] + (f", {message}" if message else "")
     return f"{decision['replicas']}{change}: {why}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ class Machine:
     drain_timeout: float
     records: RecordStore
     logs: LogFolder
-    name: str = field(default_factory=socket.gethostname)
+    name: str = "localhost"  # of the node, as in `kubectl get pods -o wide`
     living: set[str] = field(default_factory=set)  # names of pods, terminating ones included
     notice_listeners: list[Callable[[StokerError], None]] = field(default_factory=list)
     _told: set[str] = field(default_factory=set)
