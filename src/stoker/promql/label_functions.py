@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from stoker.errors import QueryError
+from stoker.metrics.relabel import expand
 from stoker.metrics.sample import METRIC_NAME, Labels, compile_regex, quote
 from stoker.metrics.series import SeriesSet
 from stoker.promql.ast import Node
 from stoker.promql.columns import Columns, Context, merged
 
-_REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -26,7 +26,7 @@ def label_replace(context: Context, args: tuple[Node, ...]) -> Columns:
 
     def replaced(labels: Labels) -> Labels | None:
         found = pattern.fullmatch(labels.get(source))
-        return None if found is None else labels.with_label(target, _expand(replacement, found))
+        return None if found is None else labels.with_label(target, expand(replacement, found))
 
     return _relabelled(columns, target, replaced)
 
@@ -63,21 +63,6 @@ def _relabelled(
     old = zip(changed, before.labels, strict=True)
     labels = SeriesSet(tuple(one if new is None else new for new, one in old), unnamed)
     return merged(Columns(labels, columns.values, columns.present))
-
-
-def _expand(template: str, found: re.Match[str]) -> str:
-    """Go's regexp templates: ``$1``, ``${1}``, ``$name``, ``$$``; an unknown group is empty."""
-
-    def group(reference: re.Match[str]) -> str:
-        if reference[1]:
-            return "$"
-        name = reference[2] or reference[3]
-        if name.isdigit():
-            number = int(name)
-            return (found[number] or "") if number <= found.re.groups else ""
-        return (found[name] or "") if name in found.re.groupindex else ""
-
-    return _REFERENCE.sub(group, template)
 
 
 def sort_by_label(*, descending: bool) -> Callable[[Context, tuple[Node, ...]], Columns]:
