@@ -105,7 +105,7 @@ class Metrics:
         )
 
     def unused(self, triggers: Sequence[TriggerSpec]) -> tuple[str, ...]:
-        """Names of columns that answer no trigger."""
+        """Names of columns that answer none of *triggers*."""
         used = {id(self._column(trigger, len(triggers))) for trigger in triggers}
         return tuple(c.name or c.source for c in self.columns if id(c) not in used)
 

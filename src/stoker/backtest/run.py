@@ -16,6 +16,7 @@ from stoker.controller import evaluate
 from stoker.errors import InputError
 from stoker.scaling.cadence import next_poll, next_sync, triggers_to_read
 from stoker.scaling.decide import reconcile
+from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.observation import Observation, Reader, TriggerReading
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
@@ -25,6 +26,8 @@ from stoker.triggers.base import QueryFunction, Trigger, TriggerContext
 from stoker.triggers.registry import build_trigger
 
 _T = TypeVar("_T")
+RECORDED = ("prometheus",)  # types that metrics answer
+_FROM_TIME = ("cron",)  # types that need nothing but the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +133,29 @@ class _Run:
         )
 
 
-def _triggers(spec: ScalingSpec, metrics: Metrics) -> tuple[Trigger, ...]:
+def metric_names(spec: ScalingSpec) -> tuple[str, ...]:
+    """The metrics of the triggers as KEDA names them; that of a formula comes last."""
+    names = tuple(trigger.metric_name for trigger in _triggers(spec, None))
+    return names if spec.modifiers is None else (*names, COMPOSITE_METRIC)
+
+
+def _triggers(spec: ScalingSpec, metrics: Metrics | None) -> tuple[Trigger, ...]:
     """The file's own triggers, each asking the recorded metrics in the place of its server."""
     built = []
     for trigger in spec.triggers:
-        query = metrics.query_for(trigger, len(spec.triggers))
+        if trigger.type not in (*RECORDED, *_FROM_TIME):
+            raise InputError(
+                f"trigger {trigger.index} ({trigger.type}) cannot be answered by recorded metrics",
+                hint=f"these can: {', '.join(sorted((*RECORDED, *_FROM_TIME)))}",
+            )
+        query = None
+        if metrics is not None and trigger.type in RECORDED:
+            query = metrics.query_for(trigger, sum(t.type in RECORDED for t in spec.triggers))
         built.append(build_trigger(trigger, _always(query, spec.namespace)))
     return tuple(built)
 
 
-def _always(query: QueryFunction, namespace: str) -> TriggerContext:
+def _always(query: QueryFunction | None, namespace: str) -> TriggerContext:
     """Whatever address the file names, *query* answers."""
     return TriggerContext(query_for=lambda _: query, namespace=namespace)
 

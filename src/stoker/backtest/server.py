@@ -11,6 +11,7 @@ import aiohttp
 
 from stoker.backtest.metrics import Column, Metrics, Missing, Track
 from stoker.backtest.reading import tracks_of
+from stoker.backtest.run import RECORDED
 from stoker.errors import InputError, MachineError
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec, TriggerSpec
@@ -55,11 +56,11 @@ async def _columns(
     found = []
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         for trigger in triggers:
+            if trigger.type not in RECORDED:
+                continue
             query = trigger.metadata.get("query", "").strip()
-            if trigger.type != "prometheus" or not query:
-                raise InputError(
-                    f"trigger {trigger.index} ({trigger.type}) has no query to ask a Prometheus"
-                )
+            if not query:
+                raise InputError(f"trigger {trigger.index} ({trigger.type}) has no query")
             tracks = await _tracks(session, url, query, start, end, step)
             name = f"s{trigger.index}-{trigger.type}"
             found.append(Column(name, tracks, url, step))

@@ -13,7 +13,7 @@ from typing import Any
 from stoker.backtest import Metrics, Plan, Summary, Tally, ticks
 from stoker.backtest.files import Subject, read_subject
 from stoker.backtest.reading import read_metrics
-from stoker.backtest.run import overridden
+from stoker.backtest.run import RECORDED, metric_names, overridden
 from stoker.backtest.server import ask_server
 from stoker.errors import InputError
 from stoker.reports.plot import Curves, check_plot_file, plot
@@ -56,9 +56,7 @@ class _Backtest:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The metrics of the triggers; of a formula, its own one comes last."""
-        names = [f"s{trigger.index}-{trigger.type}" for trigger in self.spec.triggers]
-        return (*names, "composite-metric") if self.spec.modifiers is not None else tuple(names)
+        return metric_names(self.spec)
 
 
 def run_backtest(file: str, series: Sequence[str], flags: Flags) -> None:
@@ -131,7 +129,8 @@ def _prepared(
     replicas = subject.replicas if flags["replicas"] is None else flags["replicas"]
     plan = Plan(start, end, 1 if replicas is None else replicas, flags["startup"], settings)
     ticks(spec, metrics, plan)  # what cannot be built is told before anything is printed
-    for name in metrics.unused(spec.triggers):
+    asking = [trigger for trigger in spec.triggers if trigger.type in RECORDED]
+    for name in metrics.unused(asking):
         print(f"note: {name} answers no trigger of {file}", file=sys.stderr)
     curves = None if flags["picture"] is None else Curves(f"{spec.name} ({Path(file).name})")
     return _Backtest(file, spec, metrics, plan, flags["flap_window"], curves)
@@ -154,8 +153,9 @@ def _ordered(start: float, end: float) -> None:
 def _print_text(first: _Backtest, other: _Backtest | None, *, every: bool) -> None:
     tally = first.tally()
     passing = first.ticks(tally)
-    rows = [row(tick, first.names) for tick in (passing if every else changes(passing))]
-    print(f"{_head(first)}\n\n{table(rows, first.names)}")
+    names = first.names
+    rows = [row(tick, names) for tick in (passing if every else changes(passing))]
+    print(f"{_head(first)}\n\n{table(rows, names)}")
     summary = tally.summary(first.plan.end)
     print(f"\n{summary_line(summary)}")
     if other is None:
@@ -217,8 +217,9 @@ def _print_jsonl(first: _Backtest, _: _Backtest | None, *, every: bool) -> None:
 
 
 def _print_csv(first: _Backtest, _: _Backtest | None, *, every: bool) -> None:  # noqa: ARG001
-    rows = (row(tick, first.names) for tick in first.ticks(first.tally()))
-    for line in csv_lines(rows, first.names):
+    names = first.names
+    rows = (row(tick, names) for tick in first.ticks(first.tally()))
+    for line in csv_lines(rows, names):
         print(line)
 
 
