@@ -9,25 +9,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 from stoker.scaling.activation import cooldown_end
 from stoker.scaling.annotations import (
     FORCE_ACTIVATION,
     PAUSED_SCALE_IN,
     PAUSED_SCALE_OUT,
-    effective_behavior,
     is_on,
     is_paused,
 )
-from stoker.scaling.behavior import Bounds, Normalised, normalise, store_event
 from stoker.scaling.cadence import next_poll, next_sync
+from stoker.scaling.modifiers import COMPOSITE_METRIC, valid_fallback_target
 from stoker.scaling.observation import TargetStatus, TriggerValue
+from stoker.scaling.outlook import Outlook, look_ahead
 from stoker.scaling.settings import ControllerSettings
-from stoker.scaling.spec import Behavior, ScalingSpec
-from stoker.scaling.state import HpaState, ScalingState
-
-_FURTHEST = 7200.0  # the longest window is an hour; two are enough to see what follows
+from stoker.scaling.spec import RESOURCE_TRIGGERS, Fallback, MetricType, ScalingSpec
+from stoker.scaling.state import ScalingState
 
 
 def explain_next(
@@ -42,18 +39,15 @@ def explain_next(
     current = target.spec_replicas
     if is_paused(spec):
         return (f"paused: stays at {current} until the annotation is removed",)
-    failing = tuple(v.metric_name for v in values if v.error is not None)
-    sentences = [_failing(spec, state, name, current) for name in failing]
+    sentences = [_trouble(spec, state, value, current) for value in values]
+    active = _is_active(spec, state, values)
     if current == 0:
-        poll = max(next_poll(spec, state), now)
-        if is_on(spec, PAUSED_SCALE_OUT):
-            sentences.append(f"stays at 0: {PAUSED_SCALE_OUT} is set")
-        elif not any(v.active for v in values):
-            sentences.append(f"stays at 0 until a trigger is active; next poll at {_at(poll)}")
-        return tuple(sentences)
-    to_zero = _to_zero_or_idle(spec, state, values, current, now)
-    resize = None if failing else _resize(spec, state, target, now, settings)
-    return tuple(s for s in (*sentences, resize, to_zero) if s)
+        sentences.append(_at_zero(spec, state, now, active=active))
+    else:
+        sentences.append(_resize(spec, state, values, target, now, settings))
+        if not active:
+            sentences.append(_to_zero_or_idle(spec, state, values, current, now))
+    return tuple(sentence for sentence in sentences if sentence)
 
 
 def fill_times(sentence: str, show: Callable[[float], str]) -> str:
@@ -65,16 +59,80 @@ def _at(seconds: float) -> str:
     return f"{{t:{seconds:.3f}}}"
 
 
-def _failing(spec: ScalingSpec, state: ScalingState, name: str, current: int) -> str:
+def _is_active(spec: ScalingSpec, state: ScalingState, values: tuple[TriggerValue, ...]) -> bool:
+    """Whether KEDA would take the object for active at its next poll."""
+    if spec.has_only_resource_triggers or is_on(spec, FORCE_ACTIVATION):
+        return True
+    if not values:  # nobody was asked just now: what the last poll found
+        active = state.condition("Active")
+        return active is not None and active.status == "True"
+    return any(value.active for value in values)
+
+
+def _trouble(
+    spec: ScalingSpec, state: ScalingState, value: TriggerValue, current: int
+) -> str | None:
+    """What a value that is missing, or replaced, leads to. None: all is well."""
+    name = value.metric_name
+    if value.is_fallback and spec.fallback is not None:
+        return f"{name} is replaced by the fallback, {_aim(spec.fallback)}, until it answers again"
+    if value.error is None:
+        return None
+    if value.resource is not None:
+        return f"{name} has no value: the HPA cannot go below {current} until it has"
     if spec.fallback is None:
-        return f"{name} fails and there is no fallback: cannot go below {current} until it answers"
-    left = spec.fallback.failure_threshold + 1 - state.failures(name)
+        stays = f"cannot go below {current}" if current else "cannot wake it"
+        return f"{name} fails and there is no fallback: {stays} until it answers"
+    return _before_fallback(spec, spec.fallback, state, name, current)
+
+
+def _before_fallback(
+    spec: ScalingSpec, fallback: Fallback, state: ScalingState, name: str, current: int
+) -> str:
+    """A failing metric whose fallback is not in force: not yet, or never."""
+    left = fallback.failure_threshold + 1 - _failures(state, name)
+    if spec.modifiers is not None and not valid_fallback_target(spec.modifiers):
+        target = spec.modifiers.target_text
+        return f"{name} fails; KEDA ignores the fallback, for the target {target} is not whole"
     if left > 0:
         return (
-            f"{name} fails: fallback to {spec.fallback.replicas} replicas after {left} more "
-            f"failed reads (failureThreshold {spec.fallback.failure_threshold})"
+            f"{name} fails: fallback {_aim(fallback)} after {left} more failed "
+            f"{'read' if left == 1 else 'reads'} "
+            f"(failureThreshold {fallback.failure_threshold})"
         )
     return f"{name} fails and its fallback cannot be computed: stays at {current}"
+
+
+def _failures(state: ScalingState, name: str) -> int:
+    """Failed reads so far; a formula fails with the worst of its triggers."""
+    if name == COMPOSITE_METRIC:
+        return max((health.number_of_failures for health in state.health), default=0)
+    return state.failures(name)
+
+
+def _aim(fallback: Fallback) -> str:
+    """Where a fallback leads."""
+    wanted = f"to {fallback.replicas} replicas"
+    match fallback.behavior:
+        case "currentReplicas":
+            return "to the current replicas"
+        case "currentReplicasIfHigher":
+            return f"{wanted}, or the current ones if they are more"
+        case "currentReplicasIfLower":
+            return f"{wanted}, or the current ones if they are fewer"
+        case _:
+            return wanted
+
+
+def _at_zero(spec: ScalingSpec, state: ScalingState, now: float, *, active: bool) -> str:
+    if is_on(spec, PAUSED_SCALE_OUT):
+        return f"stays at 0: {PAUSED_SCALE_OUT} is set"
+    poll = _at(max(next_poll(spec, state), now))
+    if active:
+        return f"wakes to {max(spec.min_replicas, 1)} at the next poll, {poll}"
+    if spec.idle_replica_count is None and spec.min_replicas > 0:
+        return f"goes to {spec.min_replicas} (minReplicaCount) at the next poll, {poll}"
+    return f"stays at 0 until a trigger is active; next poll at {poll}"
 
 
 def _to_zero_or_idle(
@@ -84,12 +142,13 @@ def _to_zero_or_idle(
     current: int,
     now: float,
 ) -> str | None:
-    """When KEDA's poll takes the target down. None: it does not."""
+    """When KEDA's poll takes an inactive target down. None: it does not."""
     idle = spec.idle_replica_count
-    can_fall = current > idle if idle is not None else spec.min_replicas == 0
-    if not can_fall or is_on(spec, FORCE_ACTIVATION):
+    can_fall = (idle is not None and current > idle) or spec.min_replicas == 0
+    if not can_fall:
         return None
-    if any(v.active for v in values) or any(v.error is not None for v in values):
+    failing = any(value.error is not None for value in values)
+    if failing and (spec.fallback is None or spec.fallback.replicas != 0):
         return None
     goal = "zero" if idle in (None, 0) else f"{idle} (idleReplicaCount)"
     if is_on(spec, PAUSED_SCALE_IN):
@@ -107,80 +166,48 @@ def _to_zero_or_idle(
 def _resize(
     spec: ScalingSpec,
     state: ScalingState,
+    values: tuple[TriggerValue, ...],
     target: TargetStatus,
     now: float,
     settings: ControllerSettings,
 ) -> str | None:
     """When the HPA changes the size, with the recommendation of its last sync."""
-    hpa, first = state.hpa, next_sync(state, settings)
-    current = target.spec_replicas
-    if hpa is None or first is None:
-        return None
-    at = max(now, first)
+    current, sync = target.spec_replicas, next_sync(state, settings)
+    if state.hpa is None or sync is None:
+        return "there is no HPA: nothing changes between 1 and the maximum"
+    sync = max(now, sync)
     if not spec.hpa_min_replicas <= current <= spec.max_replicas:
-        goal = min(max(current, spec.hpa_min_replicas), spec.max_replicas)
-        return f"goes to {goal} at the next sync, {_at(at)} (outside its bounds)"
-    desired = _last_recommendation(hpa)
-    if desired is None:
-        return f"first HPA sync at {_at(at)}"
-    behavior = effective_behavior(spec)
-    bounds = Bounds(spec.hpa_min_replicas, spec.max_replicas, current)
-    why = ""
-    settled = _settled_at(hpa, behavior, desired, settings)
-    while at <= now + _FURTHEST:
-        step = normalise(desired, bounds, hpa, behavior, settings.downscale_stabilization, at)
-        if step.replicas != current:
-            if behavior is not None:
-                hpa = store_event(hpa, current, step.replicas, behavior, at)
-            held = f"holds {current} until {_at(at)}" + (f" ({why})" if why else "")
-            return f"{held}, then {step.replicas} if nothing changes"
-        why = why or _holding(spec, step, settings)
-        if at > settled:
-            break
-        hpa = replace(hpa, recommendations=step.recommendations)
-        at += settings.sync_period
-    return f"holds {current}" + (f" ({why})" if why else "")
-
-
-def _settled_at(
-    hpa: HpaState, behavior: Behavior | None, desired: int, settings: ControllerSettings
-) -> float:
-    """From when on every sync is like the one before: all that is remembered has run out.
-
-    Recommendations of *desired* itself do not count, further syncs only add to them. A size that
-    holds is thus known after one sync, not after the 480 of two hours.
-    """
-    window, period = settings.downscale_stabilization, 0.0
-    if behavior is not None:
-        rules = (behavior.scale_up, behavior.scale_down)
-        window = max([window, *(r.stabilization_window_seconds or 0 for r in rules)])
-        period = max([p.period_seconds for r in rules for p in r.policies], default=0)
-    remembered = [r.at + window for r in hpa.recommendations or () if r.replicas != desired]
-    events = (*hpa.scale_up_events, *hpa.scale_down_events)
-    return max([*remembered, *(e.at + period for e in events)], default=0.0)
-
-
-def _holding(spec: ScalingSpec, step: Normalised, settings: ControllerSettings) -> str:
-    """The setting that keeps the size where it is."""
-    behavior = effective_behavior(spec)
-    if step.stabilized_reason == "ScaleUpStabilized" and behavior is not None:
-        window = behavior.scale_up.stabilization_window_seconds or 0
-        return f"scaleUp stabilizationWindowSeconds {window}"
-    if step.stabilized_reason == "ScaleDownStabilized":
-        given = behavior.scale_down.stabilization_window_seconds if behavior else None
-        window_seconds = settings.downscale_stabilization if given is None else given
-        return f"stabilizationWindowSeconds {window_seconds:g}"
-    if step.limited_reason == "TooManyReplicas":
-        return f"maxReplicaCount {spec.max_replicas}"
-    if step.limited_reason == "TooFewReplicas":
-        return f"minReplicas {spec.hpa_min_replicas}"
-    if step.limited_reason in ("ScaleUpLimit", "ScaleDownLimit"):
-        return "scaleUp policies" if step.limited_reason == "ScaleUpLimit" else "scaleDown policies"
-    return ""
-
-
-def _last_recommendation(hpa: HpaState) -> int | None:
-    if not hpa.recommendations or hpa.last_sync is None:
+        return _back_into_bounds(spec, state, current, sync, now)
+    failing = [value for value in values if value.error is not None]
+    if failing and len(failing) == len(values):
         return None
-    latest = max(hpa.recommendations, key=lambda r: r.at)
-    return latest.replicas
+    outlook = look_ahead(spec, state.hpa, current, sync, settings)
+    if outlook is None:
+        return f"holds {current}; next HPA sync at {_at(sync)}"
+    if failing and outlook.replicas <= current:
+        return None
+    return _told(outlook, current, values)
+
+
+def _told(outlook: Outlook, current: int, values: tuple[TriggerValue, ...]) -> str:
+    why = f" ({outlook.why})" if outlook.why else ""
+    if outlook.at is None:
+        return f"holds {current}{why}"
+    condition = "nothing changes"
+    if any(value.metric_type is MetricType.VALUE for value in values):
+        # under Value the recommendation grows with the pods that are ready
+        condition = f"the recommendation stays at {outlook.desired}"
+    return f"holds {current} until {_at(outlook.at)}{why}, then {outlook.replicas} if {condition}"
+
+
+def _back_into_bounds(
+    spec: ScalingSpec, state: ScalingState, current: int, sync: float, now: float
+) -> str:
+    """The HPA corrects at its next sync; KEDA lifts to the minimum at a poll, idle mode aside."""
+    if current > spec.max_replicas:
+        return f"goes to {spec.max_replicas} at the next sync, {_at(sync)} (maxReplicaCount)"
+    poll = max(next_poll(spec, state), now)
+    only_cpu = all(trigger.type in RESOURCE_TRIGGERS for trigger in spec.triggers)
+    if spec.idle_replica_count is None and not only_cpu and poll < sync:
+        return f"goes to {spec.min_replicas} at the next poll, {_at(poll)} (minReplicaCount)"
+    return f"goes to {spec.hpa_min_replicas} at the next sync, {_at(sync)} (minReplicaCount)"

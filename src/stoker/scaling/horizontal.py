@@ -25,6 +25,7 @@ class _Combined:
 
     replicas: int | None
     description: str
+    winner: str  # the metric that wants the most
     condition: Condition
     events: tuple[DecisionEvent, ...]
     error: str | None
@@ -98,6 +99,8 @@ def _scale(
         if behavior is not None:
             hpa = store_event(hpa, bounds.current, normalised.replicas, behavior, now)
     reason, message = _why(normalised, bounds.current, able)
+    if len(statuses) > 1 or desired != normalised.replicas:
+        message = f"{message}; {combined.winner} wants {desired}"
     decision = Decision(
         normalised.replicas, bounds.current, reason, message, desired=desired, events=events
     )
@@ -164,14 +167,14 @@ def _combine(recommendations: tuple[Recommendation, ...], current: int) -> _Comb
         )
         if error is not None:
             events = (*events, hpa_event("Warning", "FailedComputeMetricsReplicas", error))
-        return _Combined(None, "", condition, events, error)
+        return _Combined(None, "", "", condition, events, error)
     condition = hpa_condition(
         "ScalingActive",
         "True",
         "ValidMetricFound",
         "the HPA was able to successfully calculate a replica count from " + best.description,
     )
-    return _Combined(best.replicas, best.description, condition, events, error)
+    return _Combined(best.replicas, best.description, best.metric_name, condition, events, error)
 
 
 def _statuses(
