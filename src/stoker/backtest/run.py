@@ -26,6 +26,7 @@ from stoker.triggers.base import QueryFunction, Trigger, TriggerContext
 from stoker.triggers.registry import build_trigger
 
 _T = TypeVar("_T")
+_SEEN_AFTER = 1.0  # seconds until KEDA's operator looks at a new object, as it was recorded
 RECORDED = ("prometheus",)  # types that metrics answer
 _FROM_TIME = ("cron",)  # types that need nothing but the time
 
@@ -34,7 +35,7 @@ _FROM_TIME = ("cron",)  # types that need nothing but the time
 class Plan:
     """One backtest. Times are seconds since the Unix epoch."""
 
-    start: float  # when the ScaledObject is created
+    start: float  # when KEDA first sees the ScaledObject, a second after its creation
     end: float
     replicas: int = 1  # at the start, all of them ready
     startup: float = 0.0  # seconds from a new replica to a ready one
@@ -81,7 +82,7 @@ class _Run:
         self._spec, self._plan = spec, plan
         self._triggers = _triggers(spec, metrics)
         self._replicas = Replicas(plan.replicas, plan.startup)
-        self._state = ScalingState.new(plan.start)
+        self._state = ScalingState.new(plan.start - _SEEN_AFTER)
         self._samples = Samples(0, metrics.series, None)
 
     def ticks(self) -> Iterator[Tick]:
