@@ -20,7 +20,7 @@ SECONDS = 60
 ROUNDS = 3
 
 
-def measure() -> str:
+def markdown() -> str:
     """A markdown table: a row for each round."""
     rows = ["| round | CPU, % of one core | RSS, MB | PSS, MB |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as directory:
@@ -75,4 +75,4 @@ def _memory(pid: int) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    print(measure())
+    print(markdown())

@@ -32,7 +32,7 @@ _PUBLISHED = "01-production-stack/as-published.yaml"
 _CORRECTED = "01-production-stack/values.yaml"
 _TRACE = "traces/azure2023-conv-slice.csv"
 _LOOK_EVERY = 1.0
-_TIED = ("--until-stdin-closes", "--drain-timeout=10s")  # if this process dies, that one stops
+_TIED = ("--until-stdin-closes",)  # if this process dies, that one stops
 _STARTUP_LIMIT = 60.0  # until the control API answers
 
 
@@ -88,7 +88,8 @@ def _show_published(console: Console) -> None:
 def run(console: Console, state_dir: Path, pace: Pace, *, live: bool) -> int:
     """Steps 2 and 3: the stack, the traffic, the table and the verdict; the exit code."""
     console.rule("2  The corrected file at work", align="left")
-    up = ("up", pace.values, "--engine=simulated", *pace.up)
+    ports = ("--gateway-port=0", "--prometheus-port=0")  # free ones: the usual may be taken
+    up = ("up", pace.values, "--engine=simulated", *pace.up, *ports)
     console.print(f"$ stoker {shlex.join(up)}", soft_wrap=True)
     started = stopwatch()
     with _stack(up, state_dir) as (client, process):
@@ -121,7 +122,7 @@ def _conclude(console: Console, result: Verdict) -> None:
 def _stack(up: Sequence[str], state_dir: Path) -> Iterator[tuple[Client, subprocess.Popen[bytes]]]:
     """`stoker up` as a process of its own, until the end of the block."""
     log = state_dir / "up.log"
-    command = [*_resolved(up), "--gateway-port=0", "--prometheus-port=0"]
+    command = _resolved(up)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "stoker", *command, *_TIED, f"--state-dir={state_dir}"],

@@ -17,6 +17,7 @@ from stoker.stack.scraping import engine_service
 from stoker.tick import Tick
 
 _EVENTS = 12
+_ROUTINE = {"Scheduled", "Created", "Started", "SuccessfulCreate", "SuccessfulDelete"}
 
 
 def model_overview(
@@ -68,7 +69,8 @@ def model_overview(
 
 
 def event_lines(events: list[Event]) -> list[EventLine]:
-    """The newest events, the newest last."""
+    """The newest events, the newest last; a pod that starts as it should is not among them."""
+    telling = [e for e in events if e.type == "Warning" or e.reason not in _ROUTINE]
     return [
         EventLine(
             time=event.last_seen,
@@ -77,7 +79,7 @@ def event_lines(events: list[Event]) -> list[EventLine]:
             object=str(event.about),
             message=event.message,
         )
-        for event in events[-_EVENTS:]
+        for event in telling[-_EVENTS:]
     ]
 
 

@@ -156,10 +156,11 @@ def _model_lines(model: ModelOverview, history: History) -> Text:
 
 
 def _events(overview: Overview) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
-    for heading in ("\nLAST SEEN", "\nREASON", "\nOBJECT"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("\nMESSAGE", overflow="ellipsis", no_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    table.add_column("\nLAST SEEN", no_wrap=True, min_width=9)
+    table.add_column("\nREASON", no_wrap=True, min_width=18)
+    table.add_column("\nOBJECT", no_wrap=True, ratio=2)
+    table.add_column("\nMESSAGE", no_wrap=True, overflow="ellipsis", ratio=3)
     for event in reversed(overview["events"][-_EVENTS:]):
         age = human_duration(max(overview["time"] - event["time"], 0.0))
         style = "yellow" if event["type"] == "Warning" else ""
