@@ -16,6 +16,7 @@ from stoker.backtest.reading import read_metrics
 from stoker.backtest.run import RECORDED, metric_names, overridden
 from stoker.backtest.server import ask_server
 from stoker.errors import InputError
+from stoker.metrics.sample import format_value
 from stoker.reports.plot import Curves, check_plot_file, plot
 from stoker.reports.timeline import (
     changes,
@@ -204,7 +205,7 @@ def _json_run(run: _Backtest) -> None:
     print(json.dumps(about)[:-1] + ', "ticks": [')
     separator = ""
     for tick in run.ticks(tally):
-        print(separator + json.dumps(tick.to_dict()), end="")
+        print(separator + as_json(tick.to_dict()), end="")
         separator = ",\n"
     summary = tally.summary(run.plan.end)
     numbers = {**asdict(summary), "scale_events": summary.scale_events}
@@ -213,7 +214,7 @@ def _json_run(run: _Backtest) -> None:
 
 def _print_jsonl(first: _Backtest, _: _Backtest | None, *, every: bool) -> None:  # noqa: ARG001
     for tick in first.ticks(first.tally()):
-        print(json.dumps(tick.to_dict()))
+        print(as_json(tick.to_dict()))
 
 
 def _print_csv(first: _Backtest, _: _Backtest | None, *, every: bool) -> None:  # noqa: ARG001
@@ -221,6 +222,24 @@ def _print_csv(first: _Backtest, _: _Backtest | None, *, every: bool) -> None:  
     rows = (row(tick, names) for tick in first.ticks(first.tally()))
     for line in csv_lines(rows, names):
         print(line)
+
+
+def as_json(document: Any) -> str:
+    """JSON on one line. What is no number in JSON is a text: NaN, +Inf, -Inf."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(document), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return format_value(value)
+    return value
 
 
 _PRINT = {"text": _print_text, "json": _print_json, "jsonl": _print_jsonl, "csv": _print_csv}
