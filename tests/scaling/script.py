@@ -2,6 +2,7 @@
 
     # what the rule is
     spec      min=1 max=10 cooldown=60 fallback=3/4          the ScaledObject; again: an edit of it
+    spec      formula="a + b" formula_target=5 formula_type=Value formula_activation=2
     behavior  scaleDown.window=30 scaleUp.policy=Pods/4/60   or `behavior {}`, or `behavior absent`
     annotate  autoscaling.keda.sh/paused=true                `key=` alone removes it
     trigger   queue target=5 type=Value activation=2 cached  in the order of `triggers`
@@ -213,7 +214,13 @@ def _spec_options(options: dict[str, str]) -> dict[str, Any]:
         found["fallback"] = Fallback(int(threshold), int(count), *behavior)
     if "formula" in options:
         text = options.pop("formula_target")
-        found["modifiers"] = ScalingModifiers(options.pop("formula"), float(text), target_text=text)
+        found["modifiers"] = ScalingModifiers(
+            options.pop("formula"),
+            float(text),
+            activation_target=float(options.pop("formula_activation", 0)),
+            metric_type=MetricType(options.pop("formula_type", "AverageValue")),
+            target_text=text,
+        )
     assert not options, options
     return found
 

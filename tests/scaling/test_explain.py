@@ -311,8 +311,8 @@ def removed_at(at: float) -> ScalingState:
             [
                 "holds 5 (minReplicas 5)",
                 (
-                    "scales to 2 (idleReplicaCount) at {t:1080.000} (cooldownPeriod 60) if no trigger "
-                    "becomes active"
+                    "scales to 2 (idleReplicaCount) at {t:1080.000} (cooldownPeriod 60) "
+                    "if no trigger becomes active"
                 ),
             ],
             id="to idle",
@@ -325,8 +325,8 @@ def removed_at(at: float) -> ScalingState:
             [
                 "holds 1",
                 (
-                    "scales to zero at {t:1050.000} (initialCooldownPeriod 120) if no trigger becomes "
-                    "active"
+                    "scales to zero at {t:1050.000} (initialCooldownPeriod 120) "
+                    "if no trigger becomes active"
                 ),
             ],
             id="never active",

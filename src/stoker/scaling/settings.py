@@ -13,7 +13,11 @@ from stoker.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """Flags that change decisions. ``kubernetes_version`` chooses between known differences."""
+    """Flags that change decisions. ``kubernetes_version`` chooses between known differences.
+
+    1.37 turns HPAScaleToZero on, with which an HPA may have ``minReplicas: 0``. KEDA gives its HPAs
+    at least 1, so nothing here depends on it.
+    """
 
     sync_period: float = 15.0  # --horizontal-pod-autoscaler-sync-period
     tolerance: float = 0.1  # --horizontal-pod-autoscaler-tolerance
