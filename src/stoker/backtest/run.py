@@ -16,6 +16,7 @@ from stoker.controller import evaluate
 from stoker.errors import InputError
 from stoker.scaling.cadence import next_poll, next_sync, triggers_to_read
 from stoker.scaling.decide import reconcile
+from stoker.scaling.decision import Decision
 from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.observation import Observation, Reader, TriggerReading
 from stoker.scaling.settings import ControllerSettings
@@ -56,8 +57,7 @@ def ticks(spec: ScalingSpec, metrics: Metrics, plan: Plan) -> Iterator[Tick]:
     Raises:
         InputError: a trigger cannot be built, or nothing was recorded for it.
     """
-    run = _Run(spec, metrics, plan)
-    return run.ticks()
+    return Walk(spec, metrics, plan).ticks()
 
 
 def overridden(
@@ -73,52 +73,58 @@ def overridden(
     return spec
 
 
-class _Run:
-    """One ScaledObject on its way through time."""
+class Walk:
+    """One ScaledObject on its way through time.
+
+    :meth:`ticks` looks when a look is due; :meth:`look` and :meth:`edit` are for who knows better.
+    """
 
     def __init__(self, spec: ScalingSpec, metrics: Metrics, plan: Plan) -> None:
         if spec.polling_interval <= 0:
             raise InputError("pollingInterval must be more than 0")
-        self._spec, self._plan = spec, plan
+        self.spec = spec
+        self.replicas = Replicas(plan.replicas, plan.startup)
+        self._plan, self._metrics = plan, metrics
         self._triggers = _triggers(spec, metrics)
-        self._replicas = Replicas(plan.replicas, plan.startup)
-        self._state = ScalingState.new(plan.start - _SEEN_AFTER)
+        self.state = ScalingState.new(plan.start - _SEEN_AFTER)
         self._samples = Samples(0, metrics.series, None)
 
     def ticks(self) -> Iterator[Tick]:
         """The looks in the order of time."""
-        self._create()
+        self.edit(self.spec, self._plan.start)
         settings, start, end = self._plan.settings, self._plan.start, self._plan.end
         while True:
-            poll, sync = next_poll(self._spec, self._state), next_sync(self._state, settings)
+            poll, sync = next_poll(self.spec, self.state), next_sync(self.state, settings)
             reader, due = Reader.KEDA, poll
             if sync is not None and sync < poll:
                 reader, due = Reader.HPA, sync
             now = max(due, start)
             if now > end:
                 return
-            yield self._look(reader, now)
+            yield self.look(reader, now)
 
-    def _create(self) -> None:
-        start = self._plan.start
-        status = self._replicas.status(start)
-        self._state, decision = reconcile(
-            self._spec, status, self._state, start, self._plan.settings
-        )
+    def edit(self, spec: ScalingSpec, now: float) -> Decision:
+        """Create the object, or change it: what KEDA's operator does about it."""
+        if spec is not self.spec:
+            self.spec, self._triggers = spec, _triggers(spec, self._metrics)
+        status, settings = self.replicas.status(now), self._plan.settings
+        self.state, decision = reconcile(spec, status, self.state, now, settings)
         if decision.changes:
-            self._replicas.scale(decision.replicas, start)
+            self.replicas.scale(decision.replicas, now)
+        return decision
 
-    def _look(self, reader: Reader, now: float) -> Tick:
-        spec, settings = self._spec, self._plan.settings
-        status = self._replicas.status(now)
+    def look(self, reader: Reader, now: float) -> Tick:
+        """One poll, sync or push at *now*."""
+        spec, settings = self.spec, self._plan.settings
+        status = self.replicas.status(now)
         readings: tuple[TriggerReading, ...] = ()
         if reader is Reader.KEDA or status.spec_replicas > 0:
-            wanted = triggers_to_read(spec, self._state, reader)
+            wanted = triggers_to_read(spec, self.state, reader)
             readings = tuple([_finished(self._triggers[index].read(now)) for index in wanted])
-        result = evaluate(spec, Observation(reader, readings, status), self._state, now, settings)
-        self._state = result.state
+        result = evaluate(spec, Observation(reader, readings, status), self.state, now, settings)
+        self.state = result.state
         if result.decision.changes:
-            self._replicas.scale(result.decision.replicas, now)
+            self.replicas.scale(result.decision.replicas, now)
         return Tick(
             time=now,
             reader=reader,
@@ -130,7 +136,7 @@ class _Run:
             values=result.values,
             recommendations=result.recommendations,
             decision=result.decision,
-            status=self._replicas.status(now),
+            status=self.replicas.status(now),
         )
 
 

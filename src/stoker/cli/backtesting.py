@@ -14,7 +14,6 @@ from stoker.backtest import Metrics, Plan, Summary, Tally, ticks
 from stoker.backtest.files import Subject, read_subject
 from stoker.backtest.reading import read_metrics
 from stoker.backtest.run import RECORDED, metric_names, overridden
-from stoker.backtest.server import ask_server
 from stoker.errors import InputError
 from stoker.metrics.sample import format_value
 from stoker.reports.plot import Curves, check_plot_file, plot
@@ -119,6 +118,8 @@ def _prepared(
         start = math.floor(start)
         end = math.floor(_now() if end is None else end)
         _ordered(start, end)
+        from stoker.backtest.server import ask_server  # noqa: PLC0415 - the HTTP client takes 0.1 s
+
         metrics = ask_server(
             flags["url"], spec, start, end, settings=settings, missing=flags["missing"]
         )
