@@ -94,7 +94,7 @@ def test_a_trigger_that_is_not_there_is_skipped_by_name(tmp_path) -> None:
 
     result = run_file(path, "live")
 
-    assert report(result) == "live skipped: trigger type external is not supported yet"
+    assert report(result) == "live skipped: trigger type external is not read from recordings yet"
     assert result.ok
 
 

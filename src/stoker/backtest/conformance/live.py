@@ -31,9 +31,10 @@ from stoker.scaling.spec import (
 from stoker.scaling.state import ScalingState
 from stoker.triggers.base import Trigger, TriggerContext, go_duration
 from stoker.triggers.prometheus import PrometheusTrigger
-from stoker.triggers.registry import SUPPORTED, build_trigger
+from stoker.triggers.registry import build_trigger
 
 TOLERANCE = 2.5
+_ANSWERED = ("prometheus",)  # trigger types whose source a recording holds
 Trajectory = list[tuple[float, int]]
 
 
@@ -90,10 +91,10 @@ class Recording:
 
 
 def why_skipped(header: Case) -> str | None:
-    """What the core has no trigger for, None when it has all."""
-    types = {t["type"] for t in header["scaledobject"]["spec"]["triggers"]} - set(SUPPORTED)
+    """What this reader cannot answer in the place of the recorded source, None when it can all."""
+    types = {t["type"] for t in header["scaledobject"]["spec"]["triggers"]} - set(_ANSWERED)
     if types:
-        return f"trigger type {', '.join(sorted(types))} is not supported yet"
+        return f"trigger type {', '.join(sorted(types))} is not read from recordings yet"
     return None
 
 
