@@ -35,16 +35,18 @@ def want(
     resource: str = "cpu",
     container: str = "",
     metric_type: MetricType = MetricType.UTILIZATION,
-    requests: int | None = 100,
+    requests: int | dict[str, int] | None = 100,
     sampled_at: float = NOW,
 ) -> Recommendation:
-    """The recommendation for milli-usages by pod, with the same request for all pods."""
+    """The recommendation for milli-usages by pod; a plain request is that of every pod."""
+    if isinstance(requests, int):
+        requests = {p.name: requests for p in pods}
     usage = ResourceUsage(
         resource,
         NOW,
         container,
         tuple(PodUsage(name, milli, sampled_at, 15.0) for name, milli in usages.items()),
-        () if requests is None else tuple((p.name, requests) for p in pods),
+        tuple((requests or {}).items()),
     )
     value = TriggerValue(resource, None, target, metric_type, resource=usage)
     status = TargetStatus(max(len(pods), 1), len(pods), pods)
@@ -93,8 +95,16 @@ def test_a_pod_without_a_sample_is_idle_on_the_way_up() -> None:
 def test_a_pod_that_is_not_ready_is_idle_on_the_way_up_and_nothing_on_the_way_down() -> None:
     starting = pod("b", ready=False, started=NOW - 60, changed=NOW - 60)
 
-    assert want({"a": 260, "b": 300}, pod("a"), starting).replicas == 6  # 130 % of 2 pods
-    assert want({"a": 20, "b": 300}, pod("a"), starting).replicas == 1  # 20 % of the one
+    # 260 of 100 alone would be ceil(5.2); with the other's 300 it is 65 %, ceil(1.3 * 2)
+    requests = {"a": 100, "b": 300}
+    assert want({"a": 260, "b": 300}, pod("a"), starting, requests=requests).replicas == 3
+    assert want({"a": 20, "b": 300}, pod("a"), starting, requests=requests).replicas == 1
+
+
+def test_a_sample_of_a_pod_that_is_gone_does_not_count() -> None:
+    found = want({"a": 90, "gone": 10}, pod("a"))
+
+    assert (found.replicas, found.current_utilization, found.current_milli) == (2, 90, 90)
 
 
 def test_doubt_that_turns_the_direction_around_keeps_the_size() -> None:

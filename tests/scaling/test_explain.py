@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +29,6 @@ from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import (
     Behavior,
     Fallback,
-    MetricType,
     PolicyType,
     ScaleTargetRef,
     ScalingModifiers,
@@ -166,6 +165,12 @@ def failed(count: int, name: str = "s0-prometheus") -> ScalingState:
     return replace(state((1, 1000.0)), health=(Health(name, count),))
 
 
+def made_at(size: int, known: ScalingState) -> ScalingState:
+    """*known* whose last sync found *size* replicas."""
+    assert known.hpa is not None
+    return replace(known, hpa=replace(known.hpa, current_replicas=size))
+
+
 def removed_at(at: float) -> ScalingState:
     known = state((1, 1000.0))
     assert known.hpa is not None
@@ -190,6 +195,19 @@ def removed_at(at: float) -> ScalingState:
             8,
             ["holds 8 (maxReplicaCount 8)"],
             id="at the maximum",
+        ),
+        pytest.param(
+            SPEC,
+            state((3, 1000.0), (1, 1000.0)),
+            QUIET,
+            3,
+            [
+                (
+                    "holds 3 until {t:1315.000} (stabilizationWindowSeconds 300), then 1 "
+                    "if nothing changes"
+                )
+            ],
+            id="after the first sync",
         ),
         pytest.param(
             SPEC, state((0, 1000.0)), (BUSY,), 1, ["holds 1 (minReplicas 1)"], id="at the minimum"
@@ -257,11 +275,11 @@ def removed_at(at: float) -> ScalingState:
         ),
         pytest.param(
             SPEC,
-            state((2, 1000.0)),
-            (replace(BUSY, metric_type=MetricType.VALUE),),
-            1,
-            ["holds 1 until {t:1015.000}, then 2 if the recommendation stays at 2"],
-            id="value",
+            made_at(4, state((10, 1000.0))),
+            (BUSY,),
+            8,
+            ["holds 8 until {t:1015.000}, then 10 if the recommendation stays at 10"],
+            id="made for another size",
         ),
         pytest.param(
             SPEC,
@@ -555,7 +573,26 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@dataclass(frozen=True)
+class Said:
+    """What a sentence claims, as long as the load is that one and *desired* is recommended."""
+
+    load: float
+    until: float | None  # None: it holds for ever
+    then: int | None
+    desired: int | None  # None: whatever is recommended
+
+    @classmethod
+    def read(cls, sentence: str, load: float) -> Said:
+        found = re.search(r"until \{t:(.+?)\}.*then (\d+) if", sentence)
+        stays = re.search(r"recommendation stays at (\d+)", sentence)
+        desired = int(stays[1]) if stays else None
+        if found is None:
+            return cls(load, None, None, desired)
+        return cls(load, float(found[1]), int(found[2]), desired)
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     behavior=st.none() | st.builds(Behavior, RULES, RULES),
     minimum=st.integers(1, 3),
@@ -576,11 +613,11 @@ def test_what_it_says_comes_true(
         known, values = settle(spec, observation, known, now, cluster)
         wants = recommend(spec, values, observation.target, cluster)
         known, decision = decide(spec, observation, values, wants, known, now, cluster)
-        if said is not None and load == said[0]:
-            assert (now == said[1], decision.replicas) == (
-                (True, said[2]) if now == said[1] else (False, current)
-            ), said
+        if said is not None and said.load == load and said.desired in (None, decision.desired):
+            assert decision.replicas == (said.then if now == said.until else current), said
+        else:
+            said = None
         current = decision.replicas
         (sentence,) = explain_next(spec, known, values, target(current), now, cluster)
-        found = re.search(r"until \{t:(.+?)\}.*then (\d+) if", sentence)
-        said = (load, float(found[1]), int(found[2])) if found else (load, -1.0, current)
+        if said is None or now == said.until:
+            said = Said.read(sentence, load)

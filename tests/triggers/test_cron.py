@@ -76,6 +76,7 @@ def test_a_day_that_never_comes_is_never() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("", "empty spec string"),
         ("0 8 * *", "expected exactly 5 fields, found 4: [0 8 * *]"),
         ("@daily", "parser does not accept descriptors: @daily"),
         ("60 8 * * *", "end of range (60) above maximum (59): 60"),
@@ -136,6 +137,13 @@ async def test_is_active_between_start_and_end_in_its_own_time_zone(now: str, va
     assert (reading.value, reading.active, reading.target) == (value, value > 0, 1.0)
 
 
+async def test_an_end_that_is_a_start_too_keeps_it_active() -> None:
+    trigger = build(start="0 8 * * *", end="0 8,18 * * *")
+
+    assert (await trigger.read(at("2026-03-02T20:00", BERLIN))).active
+    assert (await trigger.read(at("2026-03-02T17:00", BERLIN))).active
+
+
 async def test_tells_until_when() -> None:
     reading = await build().read(at("2026-03-02T12:00", BERLIN))
 
@@ -168,7 +176,10 @@ async def test_an_unknown_time_zone_fails_the_read_and_not_the_file() -> None:
         ({"desiredReplicas": "0"}, "no desiredReplicas specified"),
         (
             {"desiredReplicas": ""},
-            'missing required parameter "desiredReplicas" in [triggerMetadata]',
+            (
+                'missing required parameter "desiredReplicas" in [triggerMetadata]\n'
+                "no desiredReplicas specified"
+            ),
         ),
         ({"desiredReplicas": "1.5"}, 'unable to set param "desiredReplicas" value "1.5"'),
         ({"timezone": ""}, 'missing required parameter "timezone" in [triggerMetadata]'),

@@ -23,7 +23,7 @@ from stoker.scaling.modifiers import COMPOSITE_METRIC, valid_fallback_target
 from stoker.scaling.observation import TargetStatus, TriggerValue
 from stoker.scaling.outlook import Outlook, look_ahead
 from stoker.scaling.settings import ControllerSettings
-from stoker.scaling.spec import RESOURCE_TRIGGERS, Fallback, MetricType, ScalingSpec
+from stoker.scaling.spec import RESOURCE_TRIGGERS, Fallback, ScalingSpec
 from stoker.scaling.state import ScalingState
 
 
@@ -186,16 +186,17 @@ def _resize(
         return f"holds {current}; next HPA sync at {_at(sync)}"
     if failing and outlook.replicas <= current:
         return None
-    return _told(outlook, current, values)
+    return _told(outlook, current, made_at=state.hpa.current_replicas)
 
 
-def _told(outlook: Outlook, current: int, values: tuple[TriggerValue, ...]) -> str:
+def _told(outlook: Outlook, current: int, made_at: int | None) -> str:
     why = f" ({outlook.why})" if outlook.why else ""
     if outlook.at is None:
         return f"holds {current}{why}"
     condition = "nothing changes"
-    if any(value.metric_type is MetricType.VALUE for value in values):
-        # under Value the recommendation grows with the pods that are ready
+    if made_at not in (None, current):
+        # made for another size: at this one the ratio may be inside the tolerance, and under Value
+        # the recommendation grows with the pods that are ready
         condition = f"the recommendation stays at {outlook.desired}"
     return f"holds {current} until {_at(outlook.at)}{why}, then {outlook.replicas} if {condition}"
 

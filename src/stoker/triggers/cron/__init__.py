@@ -45,15 +45,19 @@ class CronParameters:
         given = Parameters(spec.metadata)
         timezone, start, end = given.text("timezone"), given.text("start"), given.text("end")
         desired = _whole(given, "desiredReplicas")
-        given.finish("cron")  # what is missing, before what is wrong
-        schedules = [_schedule(given, "start", start), _schedule(given, "end", end)]
-        if start == end:
-            given.refuse("start and end can not have exactly same time input")
-        if desired == 0:
-            given.refuse("no desiredReplicas specified")
+        try:
+            schedules = _schedule("start", start), _schedule("end", end)
+            if start == end:
+                raise InputError("start and end can not have exactly same time input")
+            if desired == 0:
+                raise InputError("no desiredReplicas specified")
+        except InputError as error:
+            # KEDA tells what is missing, and of the rest the first
+            given.refuse(error.message)
+            given.finish("cron")
+            raise
         given.finish("cron")
-        started, ended = (schedule for schedule in schedules if schedule is not None)
-        return cls(timezone, start, end, desired, started, ended)
+        return cls(timezone, start, end, desired, *schedules)
 
     @property
     def metric_name(self) -> str:
@@ -71,12 +75,11 @@ def _whole(given: Parameters, name: str) -> int:
     return int(text or 0)
 
 
-def _schedule(given: Parameters, name: str, text: str) -> Schedule | None:
+def _schedule(name: str, text: str) -> Schedule:
     try:
         return Schedule.parse(text)
     except InputError as error:
-        given.refuse(f"error parsing {name} schedule: {error.message}")
-        return None
+        raise InputError(f"error parsing {name} schedule: {error.message}") from None
 
 
 class CronTrigger:

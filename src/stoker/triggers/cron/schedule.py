@@ -51,6 +51,8 @@ class Schedule:
             InputError: in robfig's words.
         """
         zone, text = _without_zone(text)
+        if not text:
+            raise InputError("empty spec string")
         words = text.split()
         if text.strip().startswith("@"):
             raise InputError(f"parser does not accept descriptors: {text.strip()}")
