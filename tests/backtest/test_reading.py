@@ -37,6 +37,7 @@ def test_a_saved_answer_is_read(tmp_path, document) -> None:
         ('{"data": {"resultType": "matrix", "result": {}}}', "list of series"),
         ('[{"metric": {}, "values": [[1]]}]', "a series must be"),
         ('["x"]', "a series must be"),
+        ('[{"metric": {}, "values": [[NaN, "1"]]}]', "a series must be"),
     ],
 )
 def test_an_answer_that_is_none_is_told_with_its_file(tmp_path, text, told) -> None:
@@ -69,6 +70,19 @@ def test_cells_are_numbers_or_empty_or_error(tmp_path) -> None:
     assert list(queue.tracks[0].times) == [0, 15, 30]
     assert queue.tracks[0].values[:2] == [1.0, None]
     assert (list(other.tracks[0].times), list(other.tracks[0].values)) == ([15], [2000.0])
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+def test_cells_stand_apart_by_what_the_head_line_has(tmp_path, mark) -> None:
+    (queue,) = table(tmp_path, f"time{mark}queue\n0{mark}1.5\n").columns
+
+    assert list(queue.tracks[0].values) == [1.5]
+
+
+@pytest.mark.parametrize("t", ["-5", "1e15", "1e308"])
+def test_a_time_that_no_calendar_has_is_told(tmp_path, t) -> None:
+    with pytest.raises(InputError, match="before 1970 or after 9999"):
+        _ = table(tmp_path, f"time,queue\n{t},1\n").span
 
 
 def test_rows_may_come_in_any_order(tmp_path) -> None:

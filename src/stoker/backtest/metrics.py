@@ -21,7 +21,7 @@ from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import QueryAnswer, QueryFunction
 
 Missing = Literal["empty", "error"]
-ERROR = None  # in the place of a value: from here on the source fails
+_LATEST = 253_402_300_800.0  # the year 10000, which no date can show
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,13 @@ class Metrics:
             spans.append(self._span)
         if not spans:
             raise InputError("there is no sample in these metrics")
-        return min(first for first, _ in spans), max(last for _, last in spans)
+        first, last = min(first for first, _ in spans), max(last for _, last in spans)
+        if not 0 <= first <= last < _LATEST:
+            raise InputError(
+                "a time in these metrics is before 1970 or after 9999",
+                hint="times are seconds, or milliseconds if they are large, since 1970",
+            )
+        return first, last
 
     @property
     def series(self) -> int:

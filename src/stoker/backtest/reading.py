@@ -13,6 +13,7 @@ other                a page in OpenMetrics or Prometheus text format, every line
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ def _track(series: Any) -> Track:
     try:
         points = [(float(t), float(v)) for t, v in series.get("values", [])]
         labels = {str(k): str(v) for k, v in series.get("metric", {}).items()}
+        if not all(math.isfinite(t) for t, _ in points):
+            raise ValueError("a time is no number")
     except (AttributeError, TypeError, ValueError):
         raise InputError(
             "a series must be {metric: {...}, values: [[time, value], ...]}",

@@ -20,10 +20,17 @@ _NO_SAMPLE = ("", "null", "none", "-")
 
 
 def read_csv(path: Path) -> list[Column]:
-    """The columns of a CSV file with a head line. Times without a zone are UTC."""
+    """The columns of a CSV file with a head line, cells apart by comma, semicolon or tab.
+
+    Times without a zone are UTC.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(row)]
+            head = file.readline()
+            file.seek(0)
+            delimiter = next((mark for mark in (",", ";", "\t") if mark in head), ",")
+            reader = csv.reader(file, delimiter=delimiter)
+            rows = [(number, row) for number, row in enumerate(reader, 1) if any(row)]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"cannot be read: {reason}", place=Place(str(path))) from None
