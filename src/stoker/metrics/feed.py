@@ -6,6 +6,8 @@ so does everything when the source goes away.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from stoker.metrics.exposition import Format, PageParser
 from stoker.metrics.sample import METRIC_NAME, Labels
 from stoker.metrics.storage import Storage
@@ -41,9 +43,11 @@ class Feed:
         sample_limit: int | None = None,
     ) -> int:
         """Take a page. Returns how many samples it had. Raises InputError and takes nothing."""
-        page = list(self._parser.lines(text, format_=format_))
+        lines = self._parser.lines(text, format_=format_)
+        # One more than allowed is enough to know: the rest of a huge page is not even read.
+        page = list(lines if sample_limit is None else islice(lines, sample_limit + 1))
         if sample_limit is not None and len(page) > sample_limit:
-            raise PageTooLargeError(f"sample limit of {sample_limit} exceeded: {len(page)} samples")
+            raise PageTooLargeError(f"sample limit of {sample_limit} exceeded")
         final, append = self._final, self._storage.append
         seen: set[Labels] = set()
         for raw, value, timestamp in page:

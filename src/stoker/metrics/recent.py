@@ -19,7 +19,7 @@ from stoker.metrics.series import Times, Values
 
 KEPT: Final = 64
 ROW: Final = 2 * KEPT
-MAX_ROWS: Final = 16_384  # 32 MiB; series beyond are read one by one
+MAX_ROWS: Final = 65_536  # 128 MiB when all are taken; series beyond are read one by one
 NEVER: Final = np.iinfo(np.int64).min
 _GUESSES: Final = 6  # targets are scraped at different moments: few window lengths, not many
 

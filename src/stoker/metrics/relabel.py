@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stoker.errors import InputError
-from stoker.metrics.sample import compile_regex
+from stoker.metrics.regex import compile_regex
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{(\w+)\}|(\w+))")
 _ACTIONS: Final = frozenset(
@@ -104,9 +104,9 @@ def _apply(step: Relabeling, labels: dict[str, str]) -> bool:  # noqa: C901, PLR
     value = step.separator.join(labels.get(name, "") for name in step.source_labels)
     match step.action:
         case "keep":
-            return pattern.fullmatch(value) is not None
+            return pattern.matches(value)
         case "drop":
-            return pattern.fullmatch(value) is None
+            return not pattern.matches(value)
         case "keepequal":
             return value == labels.get(step.target_label, "")
         case "dropequal":
@@ -130,7 +130,7 @@ def _apply(step: Relabeling, labels: dict[str, str]) -> bool:  # noqa: C901, PLR
                     _set(labels, expand(step.replacement, found), text)
         case _:
             dropping = step.action == "labeldrop"
-            for name in [one for one in labels if bool(pattern.fullmatch(one)) == dropping]:
+            for name in [one for one in labels if pattern.matches(one) == dropping]:
                 del labels[name]
     return True
 

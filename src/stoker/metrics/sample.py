@@ -12,11 +12,10 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import ClassVar, Final, Self
 from weakref import WeakValueDictionary
 
-from stoker.errors import QueryError
+from stoker.metrics.regex import compile_regex
 
 METRIC_NAME: Final = "__name__"
 
@@ -150,15 +149,6 @@ class MatchOp(StrEnum):
     NOT_REGEX = "!~"
 
 
-@lru_cache(maxsize=1024)
-def compile_regex(pattern: str) -> re.Pattern[str]:
-    """A regular expression as Prometheus means it: anchored, and a dot matches a newline."""
-    try:
-        return re.compile("(?s:" + pattern.replace("\\z", "\\Z") + ")")  # RE2's end of text
-    except re.error as error:
-        raise QueryError(f"invalid regular expression {quote(pattern)}: {error}") from error
-
-
 @dataclass(frozen=True, slots=True)
 class Matcher:
     """One condition of a selector: ``name op "value"``. A missing label is an empty one."""
@@ -175,11 +165,10 @@ class Matcher:
             case MatchOp.NOT_EQUAL:
                 return self.value.__ne__
             case MatchOp.REGEX:
-                pattern = compile_regex(self.value)
-                return lambda value: pattern.fullmatch(value) is not None
+                return compile_regex(self.value).matches
             case MatchOp.NOT_REGEX:
                 pattern = compile_regex(self.value)
-                return lambda value: pattern.fullmatch(value) is None
+                return lambda value: not pattern.matches(value)
 
     def matches(self, value: str) -> bool:
         """Whether a label with *value* meets the condition."""

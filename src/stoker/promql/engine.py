@@ -7,7 +7,6 @@ value. Times are seconds for callers and whole milliseconds inside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -32,31 +31,18 @@ from stoker.promql.ast import (
     Selector,
     Subquery,
     Text,
-    ValueType,
 )
 from stoker.promql.binary import scalar_binary, vector_binary
 from stoker.promql.columns import Columns, Track, Windows, merged, windows_of
 from stoker.promql.functions import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS
+from stoker.promql.kinds import KINDS, value_type
+from stoker.promql.limits import Limits, QueryLimitError, QueryTimeoutError
 from stoker.promql.parsing import parse
 from stoker.promql.value import Matrix, Sample, Scalar, Series, String, Value, Vector
 
+__all__ = ["Limits", "QueryLimitError", "QueryTimeoutError", "instant", "range_"]
+
 DEFAULT_SUBQUERY_STEP: Final = 60.0
-
-
-class QueryLimitError(QueryError):
-    """The query asks for more than it may: too many samples, or too long."""
-
-
-class QueryTimeoutError(QueryLimitError):
-    """The query took longer than it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one query may cost."""
-
-    max_samples: int = 20_000_000
-    timeout: float | None = None  # seconds; None: no limit
 
 
 NO_LIMITS: Final = Limits()
@@ -123,26 +109,6 @@ def _named(query: str | Node, evaluate: object, node: Node) -> Value:
     return value
 
 
-def value_type(node: Node) -> ValueType:  # noqa: PLR0911 - one case a kind of node
-    """What kind of value a node yields."""
-    match node:
-        case Number():
-            return "scalar"
-        case Text():
-            return "string"
-        case Range() | Subquery():
-            return "matrix"
-        case Call():
-            return "scalar" if node.function in SCALAR_FUNCTIONS else "vector"
-        case Negation():
-            return value_type(node.expr)
-        case Binary():
-            kinds = {value_type(node.lhs), value_type(node.rhs)}
-            return "scalar" if kinds == {"scalar"} else "vector"
-        case _:
-            return "vector"
-
-
 class _Evaluation:
     """One query at its moments. Meets :class:`stoker.promql.columns.Context`."""
 
@@ -203,7 +169,7 @@ class _Evaluation:
                 columns = _settled(self.vector(node))
             case kind:
                 raise QueryError(
-                    f'invalid expression type "{_KINDS[kind]}" for range query, '
+                    f'invalid expression type "{KINDS[kind]}" for range query, '
                     "must be Scalar or instant Vector"
                 )
         series = []
@@ -252,12 +218,12 @@ class _Evaluation:
             case Call(function, args) if function in SCALAR_FUNCTIONS:
                 return SCALAR_FUNCTIONS[function](self, args)
             case _:
-                raise QueryError(f"expected a scalar, got {_KINDS[value_type(node)]}")
+                raise QueryError(f"expected a scalar, got {KINDS[value_type(node)]}")
 
     def text(self, node: Node) -> str:
         """A string literal."""
         if not isinstance(node, Text):
-            raise QueryError(f"expected a string, got {_KINDS[value_type(node)]}")
+            raise QueryError(f"expected a string, got {KINDS[value_type(node)]}")
         return node.value
 
     def vector(self, node: Node) -> Columns:
@@ -277,7 +243,7 @@ class _Evaluation:
                 inner = self.vector(node.expr)
                 return inner.with_values(-inner.values).without_name()
             case _:
-                raise QueryError(f"expected an instant vector, got {_KINDS[value_type(node)]}")
+                raise QueryError(f"expected an instant vector, got {KINDS[value_type(node)]}")
 
     def sample_times(self, node: Selector) -> Columns:
         """The times, in seconds, of the samples that a selector finds."""
@@ -293,7 +259,7 @@ class _Evaluation:
             case Subquery():
                 return self._subquery(node)
             case _:
-                raise QueryError(f"expected a range vector, got {_KINDS[value_type(node)]}")
+                raise QueryError(f"expected a range vector, got {KINDS[value_type(node)]}")
 
     # -- the tree's leaves -----------------------------------------------------------------------
 
@@ -396,11 +362,11 @@ class _Evaluation:
         ends = self._moments(node.at, node.offset_ms)
         step = node.step_ms or to_ms(DEFAULT_SUBQUERY_STEP)
         low, high = int(ends.min()) - node.range_ms, int(ends.max())
+        self.spend(max((high - low) // step, 0))  # before they are made
         # Absolute multiples of the step, so that neighbouring evaluations see the same samples.
         inner_steps = np.arange((low // step + 1) * step, high + 1, step, dtype=np.int64)
         if not len(inner_steps):
             return windows_of(SeriesSet(()), (), ends, node.range_ms)
-        self.spend(len(inner_steps))
         inner = self._inner(inner_steps)
         columns = inner.vector(node.expr)
         self._samples = inner._samples  # noqa: SLF001 - of this class
@@ -418,12 +384,6 @@ def _settled(columns: Columns) -> Columns:
     return merged(Columns(columns.labels.settled(), columns.values, columns.present))
 
 
-_KINDS: Final[dict[str, str]] = {
-    "scalar": "scalar",
-    "vector": "instant vector",
-    "matrix": "range vector",
-    "string": "string",
-}
 _NOTHING: Final = np.iinfo(np.int64).min
 
 

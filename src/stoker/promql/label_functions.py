@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from stoker.errors import QueryError
+from stoker.metrics.regex import compile_regex
 from stoker.metrics.relabel import expand
-from stoker.metrics.sample import METRIC_NAME, Labels, compile_regex, quote
+from stoker.metrics.sample import METRIC_NAME, Labels, quote
 from stoker.metrics.series import SeriesSet
 from stoker.promql.ast import Node
 from stoker.promql.columns import Columns, Context, merged

@@ -16,7 +16,8 @@ from typing import Final, Literal
 import promql_parser as grammar
 
 from stoker.errors import QueryError
-from stoker.metrics.sample import METRIC_NAME, Matcher, MatchOp, compile_regex
+from stoker.metrics.regex import compile_regex
+from stoker.metrics.sample import METRIC_NAME, Matcher, MatchOp
 from stoker.promql.ast import (
     Aggregate,
     At,
@@ -41,7 +42,7 @@ _OPERATOR = re.compile(r"[-+*/%^]|[=!]=|[<>]=?|\b(?:and|or|unless|atan2)\b", re.
 # The grammar's library panics at these instead of refusing them.
 _BEYOND = re.compile(
     r"@\s*-\s*[\d.][\w.]*"
-    r"|(?:\boffset|@|\[|\[[^][]*:)\s*[-+]?\s*(?:inf\b|nan\b|\d{13}|[\d.]+e\+?\d\d)",
+    r"|(?:\boffset|@|\[|\[[^][]*:)\s*[-+]?\s*(?:inf\b|nan\b|\d{13}|0x[\da-f]{10}|[\d.]+e\+?\d\d)",
     re.IGNORECASE,
 )
 _MAX_OPERATORS: Final = 200  # evaluation takes up to three frames of the stack for each
@@ -95,7 +96,7 @@ def _tree(query: str) -> grammar.Expr:
     _check_size(query)
     try:
         return grammar.parse(query)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise QueryError(f"parse error: {error}", query=query, hint=_hint(query)) from None
 
 
