@@ -47,13 +47,17 @@ def test_groups_of_a_costly_match_are_refused():
         ("", "", True),
         ("(foo|bar)+", "foobarfoo", True),
         ("^a$", "a", True),
+        ("[[:alpha:]_]+", "ab_", True),
+        ("[[:alpha:]]+", "a1", False),
+        (r"\Qa.b\E+", "a.b", True),
+        (r"\Qa.b\E", "axb", False),
     ],
 )
 def test_meaning_is_that_of_prometheus(pattern, text, fits):
     assert compile_regex(pattern).matches(text) is fits
 
 
-@pytest.mark.parametrize("pattern", [r"(a)\1", "(?=a)a", "(?<!b)a", "(", "a{2,1}"])
+@pytest.mark.parametrize("pattern", [r"(a)\1", r"\pL", "(?=a)a", "(?<!b)a", "(", "a{2,1}"])
 def test_what_re2_does_not_know_is_refused(pattern):
     with pytest.raises(QueryError, match="regular expression"):
         compile_regex(pattern)

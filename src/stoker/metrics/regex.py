@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,20 @@ from stoker.errors import QueryError
 _MAX_STEPS: Final = 100_000  # of backtracking: a millisecond
 _MAX_PROGRAM: Final = 20_000
 _FLAGS = re.compile(r"\(\?([ims]+)\)")
+_QUOTED = re.compile(r"\\Q(.*?)(?:\\E|$)", re.DOTALL)
+_CLASS = re.compile(r"\[:(\w+):\]")
+_CLASSES: Final = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "digit": "0-9",
+    "lower": "a-z",
+    "upper": "A-Z",
+    "space": r"\t\n\v\f\r ",
+    "word": "0-9A-Za-z_",
+    "xdigit": "0-9A-Fa-f",
+    "punct": r"!-/:-@\[-`{-~",
+    "blank": r"\t ",
+}
 _SPACES: Final = " \t\n\r\f\v"
 
 Test = Callable[[str], bool]
@@ -60,11 +75,14 @@ class Regex:
         flags = _FLAGS.match(pattern)
         body = pattern[flags.end() :] if flags else pattern
         letters = "".join(sorted({*"as", *(flags[1] if flags else "")}))
-        source = f"(?{letters}:{body.replace(chr(92) + 'z', chr(92) + 'Z')})"
+        source = f"(?{letters}:{_in_python(body)})"
         try:
-            self.compiled = re.compile(source)
-            parser: Any = importlib.import_module("re._parser")
-            self._tree = parser.parse(source)
+            with warnings.catch_warnings(
+                action="ignore"
+            ):  # of what a later Python may read into it
+                self.compiled = re.compile(source)
+                parser: Any = importlib.import_module("re._parser")
+                self._tree = parser.parse(source)
         except (re.error, OverflowError, RecursionError) as error:
             raise QueryError(f'invalid regular expression "{pattern}": {error}') from error
         self._degree = _degree(self._tree, pattern, inside=False)
@@ -99,6 +117,13 @@ class Regex:
 def compile_regex(pattern: str) -> Regex:
     """A regular expression, anchored, where a dot matches a newline. Raises QueryError."""
     return Regex(pattern)
+
+
+def _in_python(pattern: str) -> str:
+    """What RE2 writes in another way: ``\\Q...\\E``, ``\\z``, ``[[:alpha:]]``."""
+    pattern = _QUOTED.sub(lambda found: re.escape(found[1]), pattern)
+    pattern = _CLASS.sub(lambda found: _CLASSES.get(found[1], found[0]), pattern)
+    return pattern.replace(r"\z", r"\Z")
 
 
 def _degree(tree: Iterable[Any], pattern: str, *, inside: bool) -> int:
