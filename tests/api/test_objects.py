@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.api.objects import horizontal_pod_autoscaler, quantity, scaled_object
+from stoker.api.objects import binary_quantity, horizontal_pod_autoscaler, quantity, scaled_object
 from stoker.api.views import (
     ConditionView,
     DeploymentView,
@@ -27,6 +27,7 @@ from stoker.scaling.spec import (
     TriggerSpec,
 )
 from stoker.targets.base import Pod
+from stoker.ui.columns import metric_pairs
 
 T0 = 1_795_363_394.0  # 2026-11-22T16:03:14Z
 
@@ -276,3 +277,36 @@ def test_two_events_of_the_same_moment_differ_in_their_uid():
         for message in ("one", "two")
     }
     assert len(uids) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(104857600, "100Mi"), (1073741824, "1Gi"), (1500, "1500"), (1536, "1536"), (5, "5")],
+)
+def test_memory_is_shown_as_it_is_written(value, text):
+    assert binary_quantity(value) == text
+
+
+def test_cpu_and_memory_are_resource_metrics(a_spec):
+    cpu = MetricView("cpu", 50, MetricType.UTILIZATION, current=0.012, utilization=12)
+    memory = MetricView("memory", 104857600, current=33143808)
+    hpa = horizontal_pod_autoscaler(HpaView(a_spec(), 0.0, (cpu, memory)))
+    assert hpa["spec"]["metrics"] == [
+        {
+            "resource": {
+                "name": "cpu",
+                "target": {"averageUtilization": 50, "type": "Utilization"},
+            },
+            "type": "Resource",
+        },
+        {
+            "resource": {
+                "name": "memory",
+                "target": {"averageValue": "100Mi", "type": "AverageValue"},
+            },
+            "type": "Resource",
+        },
+    ]
+    assert metric_pairs(hpa) == [("cpu: 12%", "50%"), ("memory: 33143808", "100Mi")]
+    unread = HpaView(a_spec(), 0.0, (MetricView("cpu", 50, MetricType.UTILIZATION),))
+    assert metric_pairs(horizontal_pod_autoscaler(unread)) == [("cpu: <unknown>", "50%")]

@@ -33,6 +33,7 @@ _INITIAL_CONDITIONS: tuple[tuple[str, Literal["Unknown", "False"]], ...] = (
     ("Fallback", "Unknown"),
     ("Paused", "False"),
 )
+RESOURCES = ("cpu", "memory")  # KEDA names their metrics so; all others begin with s0-, s1-
 KEDA_VERSION = "2.20.2"  # whose behaviour and labels these objects show
 
 
@@ -74,6 +75,19 @@ def quantity(value: float) -> str:
         milli //= 1000
         power += 1
     return f"{milli}{('m', '', 'k', 'M', 'G', 'T', 'P')[power]}"
+
+
+def binary_quantity(value: float) -> str:
+    """Memory as people write it: ``100Mi``, where it is a whole number of them."""
+    number, power = value, 0
+    while power < 6 and number >= 1024 and number % 1024 == 0:
+        number /= 1024
+        power += 1
+    return (
+        f"{number:.0f}{('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei')[power]}"
+        if power
+        else quantity(value)
+    )
 
 
 def scaled_object(view: ScaledObjectView) -> JsonObject:
@@ -262,7 +276,9 @@ def _hpa_status(view: HpaView) -> JsonObject:
 
 
 def _metric(spec: ScalingSpec, metric: MetricView, side: str) -> JsonObject:
-    """An External metric: its ``target`` in the spec, its ``current`` in the status."""
+    """A metric: its ``target`` in the spec, its ``current`` in the status."""
+    if metric.name in RESOURCES:
+        return _resource_metric(metric, side)
     key = "averageValue" if metric.type is MetricType.AVERAGE_VALUE else "value"
     value = metric.target if side == "target" else (metric.current or 0.0)
     number: JsonObject = {key: quantity(value)}
@@ -308,3 +324,25 @@ def _text(value: float) -> str:
 
 def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
+
+
+def _resource_metric(metric: MetricView, side: str) -> JsonObject:
+    number: JsonObject
+    if metric.type is not MetricType.UTILIZATION:
+        if side == "current":
+            text = quantity(metric.current or 0.0)
+        else:
+            text = (
+                binary_quantity(metric.target)
+                if metric.name == "memory"
+                else quantity(metric.target)
+            )
+        number = {"averageValue": text}
+    elif side == "target":
+        number = {"averageUtilization": int(metric.target)}
+    else:
+        used = None if metric.current is None else quantity(metric.current)
+        number = _given(averageUtilization=metric.utilization, averageValue=used)
+    if side == "target":
+        number["type"] = str(metric.type)
+    return {"resource": {side: number, "name": metric.name}, "type": "Resource"}

@@ -64,6 +64,7 @@ class MetricView:
     target: float
     type: MetricType = MetricType.AVERAGE_VALUE
     current: float | None = None
+    utilization: int | None = None  # percent of the requests, of Utilization only
 
 
 @dataclass(frozen=True, slots=True)

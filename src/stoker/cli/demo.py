@@ -9,7 +9,7 @@ import click
 @click.option(
     "--real-time",
     is_flag=True,
-    help="Keep the numbers of the file and of a cluster: takes about 12 minutes.",
+    help="Keep the numbers of the file and of a cluster: takes about 11 minutes.",
 )
 @click.option("--plain", is_flag=True, help="Print lines in place of the live view.")
 def demo(*, real_time: bool, plain: bool) -> None:

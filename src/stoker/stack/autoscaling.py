@@ -20,6 +20,7 @@ from stoker.stack.loops import Loops
 from stoker.stack.options import Options
 from stoker.stack.store import Remembered
 from stoker.targets.base import ScaleTarget
+from stoker.targets.processes.usage import LocalUsage
 from stoker.tick import Tick
 from stoker.triggers.base import Trigger, TriggerContext
 from stoker.triggers.registry import build_trigger
@@ -75,7 +76,10 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     state = remembered.state if remembered else ScalingState.new(clock.now())
     spec = with_options(spec, options, remembered)
     context = TriggerContext(
-        query_for(storage), namespace=spec.namespace, timeout=options.settings.http_timeout
+        query_for(storage),
+        namespace=spec.namespace,
+        timeout=options.settings.http_timeout,
+        pod_usage=LocalUsage(target.pods, workload.requests, workload.container),
     )
     triggers = [build_trigger(trigger, context) for trigger in spec.triggers]
     controller = Controller(

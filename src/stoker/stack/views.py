@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stoker.api.objects import RESOURCES
 from stoker.api.views import (
     ConditionView,
     DeploymentView,
@@ -20,7 +21,7 @@ from stoker.stack.autoscaling import Autoscaling
 def scaled_object_view(autoscaling: Autoscaling) -> ScaledObjectView:
     """The ScaledObject as KEDA would show it."""
     state, spec = autoscaling.controller.state, autoscaling.controller.spec
-    names = tuple(metric.metric_name for metric in autoscaling.metrics)
+    names = tuple(m.metric_name for m in autoscaling.metrics if m.metric_name not in RESOURCES)
     return ScaledObjectView(
         spec=spec,
         created_at=state.created_at,
@@ -70,4 +71,5 @@ def _metric(metric: MetricStatus) -> MetricView:
         target=metric.target_milli / 1000,
         type=MetricType(metric.metric_type),
         current=None if current is None else current / 1000,
+        utilization=metric.current_utilization,
     )

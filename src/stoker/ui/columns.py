@@ -80,24 +80,38 @@ def _targets(found: JsonObject, now: float) -> str:  # noqa: ARG001
 
 
 def metric_pairs(found: JsonObject) -> list[tuple[str, str]]:
-    """For each External metric of an HPA: current value and target, ``(avg)`` in the target.
+    """For each metric of an HPA: current value and target, ``(avg)`` in that of an External one.
 
     The statuses are in the order of the specs, but a metric that failed is missing there: so they
     are matched by name, where kubectl goes by position.
     """
-    statuses = {
-        at(status, "external.metric.name"): at(status, "external.current", {})
-        for status in at(found, "status.currentMetrics", ())
-    }
+    statuses = {_metric_name(status): status for status in at(found, "status.currentMetrics", ())}
     pairs = []
     for spec in at(found, "spec.metrics", ()):
-        external = spec["external"]
-        current, target = statuses.get(external["metric"]["name"], {}), external["target"]
+        status = statuses.get(_metric_name(spec), {})
+        if "resource" in spec:
+            pairs.append(_resource_pair(spec["resource"], at(status, "resource.current", {})))
+            continue
+        current, target = at(status, "external.current", {}), spec["external"]["target"]
         if "averageValue" in target:
             pairs.append((current.get("averageValue", _UNKNOWN), f"{target['averageValue']} (avg)"))
         else:
             pairs.append((current.get("value", _UNKNOWN), str(target.get("value", _NONE))))
     return pairs
+
+
+def _metric_name(metric: JsonObject) -> str:
+    return str(at(metric, "resource.name") or at(metric, "external.metric.name"))
+
+
+def _resource_pair(resource: JsonObject, current: JsonObject) -> tuple[str, str]:
+    """Percent of the requests, or a quantity a pod."""
+    name, target = resource["name"], resource["target"]
+    if "averageUtilization" in target:
+        percent = current.get("averageUtilization")
+        shown = _UNKNOWN if percent is None else f"{percent}%"
+        return f"{name}: {shown}", f"{target['averageUtilization']}%"
+    return f"{name}: {current.get('averageValue', _UNKNOWN)}", str(target["averageValue"])
 
 
 def _ready_of_wanted(found: JsonObject, now: float) -> str:  # noqa: ARG001

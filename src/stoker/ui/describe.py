@@ -126,6 +126,9 @@ def _hpa_lines(found: JsonObject) -> Iterator[str]:
     yield f"Reference:\t{target['kind']}/{target['name']}"
     yield "Metrics:\t( current / target )"
     for metric, (current, wanted) in zip(spec["metrics"], metric_pairs(found), strict=True):
+        if "resource" in metric:
+            yield _resource_line(metric["resource"], current.partition(": ")[2], wanted)
+            continue
         average = wanted.endswith(" (avg)")
         word = "average value" if average else "value"
         name = metric["external"]["metric"]["name"]
@@ -139,6 +142,11 @@ def _hpa_lines(found: JsonObject) -> Iterator[str]:
     current, desired = status.get("currentReplicas", 0), status.get("desiredReplicas", 0)
     yield f"{target['kind']} pods:\t{current} current / {desired} desired"
     yield from _hpa_condition_lines(status.get("conditions") or ())
+
+
+def _resource_line(resource: Mapping[str, Any], current: str, wanted: str) -> str:
+    percent = "  (as a percentage of request)" if wanted.endswith("%") else ""
+    return f"  resource {resource['name']} on pods{percent}:\t{current} / {wanted}"
 
 
 def _rules_lines(heading: str, rules: Mapping[str, Any] | None) -> Iterator[str]:
