@@ -164,3 +164,33 @@ def test_standard_input_is_a_file(so_file, table, capsys, monkeypatch) -> None:
 
     assert stoker("backtest", "-", "--metrics", table) == 0
     assert capsys.readouterr().out.startswith("llama-so")
+
+
+DEPLOYMENT = """\
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: llama}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: llama}}
+  template:
+    metadata: {labels: {app: llama}}
+    spec:
+      containers:
+        - {name: vllm, image: vllm/vllm-openai, args: [--model, m], ports: [{containerPort: 8000}]}
+"""
+
+
+def test_a_deployment_gives_the_replicas_at_the_start_and_both_files_have_the_same(
+    so_file, table, tmp_path, capsys
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(so_file.read_text() + DEPLOYMENT)
+
+    stoker("backtest", other, "--metrics", table, "--compare", so_file)
+    assert "created at the start with 4 ready" in capsys.readouterr().out
+
+    stoker("backtest", so_file, "--metrics", table, "-o", "json", "--compare", other)
+    first, second = json.loads(capsys.readouterr().out)["runs"]
+    assert first["summary"] == second["summary"]

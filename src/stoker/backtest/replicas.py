@@ -26,13 +26,12 @@ class Replicas:
         self._changes_at = 0.0  # when the next pod becomes ready
 
     def scale(self, replicas: int, now: float) -> None:
-        """Make pods, or delete: those that are not ready first, then the newest."""
+        """Make pods, or delete the newest, which are those that are not ready yet."""
         missing = replicas - len(self._pods)
         for _ in range(missing):
             self._pods.append(_Pod(f"p{self._made}", now + self._startup))
             self._made += 1
         if missing < 0:
-            self._pods.sort(key=lambda pod: max(pod.ready_at, now))
             del self._pods[replicas:]
         self._status = None
 
