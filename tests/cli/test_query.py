@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
+from stoker.api.prometheus import make_app
 from stoker.cli.query import query, sparkline
+from stoker.cli.query_sources import Server
+from stoker.clock import FixedClock
 from stoker.errors import ConflictError, InputError, QueryError
+from stoker.metrics.sample import Labels
+from stoker.metrics.storage import Storage
 
 PAGE = """\
 # TYPE waiting gauge
@@ -77,3 +84,16 @@ def test_what_cannot_be_asked_is_an_error(words, kind):
 def test_wrong_query_is_a_query_error(page):
     with pytest.raises(QueryError, match="parse error"):
         CliRunner().invoke(query, ("sum(", "--file", page), catch_exceptions=False)
+
+
+async def test_running_prometheus_is_asked_over_http():
+    storage = Storage()
+    storage.append(Labels({"__name__": "x", "pod": "a"}), 1_700_000_000.0, 2.0)
+    async with TestServer(make_app(storage, FixedClock(1_700_000_000.0))) as server:
+        words = ("--url", str(server.make_url("/")), "--time", "1700000000")
+        out = await asyncio.to_thread(run, "x * 2", *words)
+        assert out == '{pod="a"} => 4 @[1700000000]\n'
+        tree = await asyncio.to_thread(run, "sum(x) > 5", *words, "--explain")
+        assert tree.splitlines()[1] == "    = no series"
+        with pytest.raises(QueryError, match="parse error"):
+            await asyncio.to_thread(Server(words[1]).instant, "sum(", 0.0)

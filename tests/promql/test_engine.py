@@ -107,6 +107,13 @@ def test_range_query_needs_a_scalar_or_a_vector(query):
         range_(query, filled(), 1000, 1045, 5)
 
 
+def test_steps_are_counted_before_they_are_made():
+    with pytest.raises(QueryError, match="more steps"):
+        range_("1", filled(), 0, 1e9, 0.001)
+    with pytest.raises(QueryError, match="too many samples"):
+        instant("max_over_time(x[300y:1ms])", filled(), 1.7e9)
+
+
 def test_range_query_needs_a_step():
     with pytest.raises(QueryError, match="resolution"):
         range_("x", filled(), 1000, 1045, 0)

@@ -120,7 +120,7 @@ def compile_regex(pattern: str) -> Regex:
 
 
 def _in_python(pattern: str) -> str:
-    """What RE2 writes in another way: ``\\Q...\\E``, ``\\z``, ``[[:alpha:]]``."""
+    r"""What RE2 writes in another way: ``\Q...\E``, ``\z``, ``[[:alpha:]]``."""
     pattern = _QUOTED.sub(lambda found: re.escape(found[1]), pattern)
     pattern = _CLASS.sub(lambda found: _CLASSES.get(found[1], found[0]), pattern)
     return pattern.replace(r"\z", r"\Z")

@@ -88,6 +88,8 @@ def range_(
         raise QueryError("zero or negative query resolution step widths are not accepted")
     if end < start:
         raise QueryError("end timestamp must not be before start time")
+    if (end - start) * 1000 / step_ms > limits.max_samples:
+        raise QueryLimitError("more steps than a query may have samples")
     steps = np.arange(to_ms(start), to_ms(end) + 1, step_ms, dtype=np.int64)
     evaluation = _Evaluation(storage, steps, step_ms, to_ms(lookback), limits)
     evaluation.delayed_names = delayed_names
