@@ -1,4 +1,4 @@
-"""What all tests share: real programs that may be missing, and the large recordings beside the checkout."""
+"""What all tests share: real programs that may be missing, and the large recordings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests marked ``needs("program")`` where the program is missing; in CI that is a failure."""
+    """Skip tests that are marked ``needs("program")`` without it; in CI that is a failure."""
     for marker in item.iter_markers("needs"):
         for program in marker.args:
             if shutil.which(program):
@@ -45,9 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("not tested on this machine")
     for program, tests in sorted(_missing.items()):
-        terminalreporter.line(
-            f"{len(tests)} tests need `{program}`: {PROGRAMS[program]}"
-        )
+        terminalreporter.line(f"{len(tests)} tests need `{program}`: {PROGRAMS[program]}")
 
 
 @pytest.fixture(scope="session")
