@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -68,6 +69,7 @@ def options_of(flags: dict[str, Any]) -> Options:
                 flags["stabilization_window"], flags["downscale_stabilization"]
             ),
             kubernetes_version=flags["kubernetes_version"],
+            http_timeout=flags["keda_http_timeout"],
         ),
         **{
             name: flags[name]
@@ -94,6 +96,9 @@ async def _run(
     stack.node.on_notice(narrator.notice)
     stack.on_tick.append(narrator.tick)
     await stack.start()
+    # What is loaded now stays: a full collection over it would hold up every stream and every look.
+    gc.collect()
+    gc.freeze()
     narrator.started(stack)
     failed = asyncio.create_task(stack.failed())
     stopped = asyncio.create_task(stop.wait())

@@ -46,6 +46,13 @@ from stoker.cli.params import DURATION
 )
 @click.option("--tolerance", type=float, default=0.1, show_default=True, help="Of the HPA.")
 @click.option("--kubernetes-version", default="1.36", show_default=True)
+@click.option(
+    "--keda-http-timeout",
+    type=DURATION,
+    default="3s",
+    show_default=True,
+    help="KEDA_HTTP_DEFAULT_TIMEOUT of the operator.",
+)
 @click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
 @click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)
 @click.option("--orphan-timeout", type=DURATION, default="1m", show_default=True)
