@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stoker.backtest import Metrics, Plan, ticks
 from stoker.backtest.metrics import Column, Track
-from stoker.backtest.run import metric_names, overridden
+from stoker.backtest.run import metric_names
 from stoker.errors import InputError
 from stoker.scaling.observation import Reader
 from stoker.scaling.spec import Behavior, ScalingModifiers, TriggerSpec
@@ -136,11 +136,11 @@ def test_a_pause_is_in_force() -> None:
 
 
 def test_flags_override_the_file() -> None:
-    spec = overridden(a_spec(behavior=Behavior()), polling_interval=7.0, stabilization_window=20.0)
+    spec = a_spec(behavior=Behavior()).overridden(polling_interval=7.0, stabilization_window=20.0)
 
     assert spec.polling_interval == 7.0
     assert spec.behavior.scale_down.stabilization_window_seconds == 20
-    assert overridden(a_spec(), polling_interval=None, stabilization_window=20.0) == a_spec()
+    assert a_spec().overridden(polling_interval=None, stabilization_window=20.0) == a_spec()
 
 
 def test_a_formula_has_a_metric_of_its_own() -> None:

@@ -7,7 +7,7 @@ Nothing here waits and nothing reads a clock, so that a run is the same every ti
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from stoker.backtest.metrics import Metrics
@@ -58,19 +58,6 @@ def ticks(spec: ScalingSpec, metrics: Metrics, plan: Plan) -> Iterator[Tick]:
         InputError: a trigger cannot be built, or nothing was recorded for it.
     """
     return Walk(spec, metrics, plan).ticks()
-
-
-def overridden(
-    spec: ScalingSpec, *, polling_interval: float | None, stabilization_window: float | None
-) -> ScalingSpec:
-    """*spec* with flags in place of what the file says. The window is that of scale-down."""
-    if polling_interval is not None:
-        spec = replace(spec, polling_interval=polling_interval)
-    if stabilization_window is not None and spec.behavior is not None:
-        rules = spec.behavior.scale_down
-        down = replace(rules, stabilization_window_seconds=int(stabilization_window))
-        spec = replace(spec, behavior=replace(spec.behavior, scale_down=down))
-    return spec
 
 
 class Walk:

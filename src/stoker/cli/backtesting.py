@@ -13,7 +13,7 @@ from typing import Any
 from stoker.backtest import Metrics, Plan, Summary, Tally, ticks
 from stoker.backtest.files import Subject, read_subject
 from stoker.backtest.reading import read_metrics
-from stoker.backtest.run import RECORDED, metric_names, overridden
+from stoker.backtest.run import RECORDED, metric_names
 from stoker.errors import InputError
 from stoker.metrics.sample import format_value
 from stoker.reports.plot import Curves, check_plot_file, plot
@@ -108,8 +108,7 @@ def _prepared(
         namespace=flags["namespace"],
         stdin=sys.stdin,
     )
-    spec = overridden(
-        subject.spec,
+    spec = subject.spec.overridden(
         polling_interval=flags["polling_interval"],
         stabilization_window=flags["stabilization_window"],
     )

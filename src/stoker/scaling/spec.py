@@ -7,7 +7,7 @@ seconds. Defaults are those of KEDA 2.20 and of the API server.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -172,3 +172,19 @@ class ScalingSpec:
     def hpa_min_replicas(self) -> int:
         """``minReplicas`` of the HPA: it never goes below 1, zero is KEDA's business."""
         return max(self.min_replicas, 1)
+
+    def overridden(
+        self, *, polling_interval: float | None, stabilization_window: float | None
+    ) -> ScalingSpec:
+        """With flags in place of what the file says; None leaves it. The window is of scale-down.
+
+        No behavior stays none: the HPA has another algorithm for it, with the controller's window.
+        """
+        spec = self
+        if polling_interval is not None:
+            spec = replace(spec, polling_interval=polling_interval)
+        if stabilization_window is not None and spec.behavior is not None:
+            rules = spec.behavior.scale_down
+            down = replace(rules, stabilization_window_seconds=int(stabilization_window))
+            spec = replace(spec, behavior=replace(spec.behavior, scale_down=down))
+        return spec

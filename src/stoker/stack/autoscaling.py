@@ -13,7 +13,7 @@ from stoker.metrics.storage import Storage
 from stoker.resources import Bundle
 from stoker.resources.workload import Workload
 from stoker.scaling.modifiers import COMPOSITE_METRIC
-from stoker.scaling.spec import Behavior, ScalingSpec, TriggerSpec
+from stoker.scaling.spec import ScalingSpec, TriggerSpec
 from stoker.scaling.state import MetricStatus, ScalingState
 from stoker.stack.embedded import query_for, samples_of
 from stoker.stack.loops import Loops
@@ -137,19 +137,13 @@ def check_triggers(bundle: Bundle) -> None:
 
 def with_options(spec: ScalingSpec, options: Options, remembered: Remembered | None) -> ScalingSpec:
     """*spec* with what flags override, and with annotations that were set while it ran."""
-    if options.polling_interval is not None:
-        spec = replace(spec, polling_interval=options.polling_interval)
-    if options.stabilization_window is not None and spec.behavior is not None:
-        spec = replace(spec, behavior=_with_window(spec.behavior, options.stabilization_window))
+    spec = spec.overridden(
+        polling_interval=options.polling_interval,
+        stabilization_window=options.stabilization_window,
+    )
     if options.prometheus_url is not None:
         spec = replace(spec, triggers=tuple(_asking(options, t) for t in spec.triggers))
     return spec if remembered is None else annotated(spec, remembered.annotations)
-
-
-def _with_window(behavior: Behavior, seconds: float) -> Behavior:
-    """Scale-down waits *seconds*. No behavior stays none: the controller's window is set then."""
-    down = replace(behavior.scale_down, stabilization_window_seconds=int(seconds))
-    return replace(behavior, scale_down=down)
 
 
 def _asking(options: Options, trigger: TriggerSpec) -> TriggerSpec:
