@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from aiohttp import web
 from stoker.clock import FixedClock, LoopClock
 from stoker.errors import InputError
 from stoker.metrics import scrape
+from stoker.metrics.relabel import read_relabeling
 from stoker.metrics.sample import Labels, equals
 from stoker.metrics.scrape import Scraper, ScrapeTarget
 from stoker.metrics.storage import Storage
@@ -230,3 +232,21 @@ def test_targets_are_spread_over_the_interval_and_repeatably():
     assert offsets == [target.offset() for target in targets]
     assert all(0 <= offset < 5 for offset in offsets)
     assert max(offsets) - min(offsets) > 2.5
+
+
+async def test_a_target_says_whose_labels_and_times_count_and_what_is_dropped(bench):
+    steps = (
+        read_relabeling({"action": "drop", "sourceLabels": ["__name__"], "regex": "noise"}, "0"),
+        read_relabeling({"action": "labeldrop", "regex": "shard"}, "1"),
+    )
+    body = 'queue{job="own",shard="1"} 7 1000\nnoise 1\n'
+    async with page(text(body)) as url:
+        target = replace(
+            bench.target(url), honor_labels=True, honor_timestamps=False, metric_relabelings=steps
+        )
+        bench.scraper.set_targets([target])
+        await bench.until("queue", {'queue{job="own", pod="p1"}': 7.0})
+        assert bench.values("noise") == {}
+        assert bench.values("scrape_samples_scraped") == {
+            'scrape_samples_scraped{job="vllm", pod="p1"}': 2.0
+        }

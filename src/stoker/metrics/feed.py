@@ -6,9 +6,11 @@ so does everything when the source goes away.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 
 from stoker.metrics.exposition import Format, PageParser
+from stoker.metrics.relabel import Relabeling, relabelled
 from stoker.metrics.sample import METRIC_NAME, Labels
 from stoker.metrics.storage import Storage
 
@@ -20,15 +22,29 @@ SAMPLES = "scrape_samples_scraped"
 class Feed:
     """The pages of one target.
 
-    Labels of the target win over labels on the page, which are kept as ``exported_...``
-    (``honor_labels: false``).
+    Labels of the target win over labels on the page, which are kept as ``exported_...``; with
+    *honor_labels* those on the page win. Without *honor_timestamps* a time on the page is passed
+    over. *metric_relabelings* come last and may drop samples.
+    Source: Prometheus' configuration reference, ``scrape_config``.
     """
 
-    def __init__(self, storage: Storage, labels: Labels, *, source: str = "metrics") -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        labels: Labels,
+        *,
+        source: str = "metrics",
+        honor_labels: bool = False,
+        honor_timestamps: bool = True,
+        metric_relabelings: Iterable[Relabeling] = (),
+    ) -> None:
         self.labels = labels
+        self._honor_labels = honor_labels
+        self._honor_timestamps = honor_timestamps
+        self._relabelings = tuple(metric_relabelings)
         self._storage = storage
         self._parser = PageParser(source)
-        self._final: dict[Labels, Labels] = {}
+        self._final: dict[Labels, Labels | None] = {}  # None: dropped
         self._alive: set[Labels] = set()
         self._reports = {
             name: labels.with_label(METRIC_NAME, name) for name in (UP, DURATION, SAMPLES)
@@ -51,10 +67,13 @@ class Feed:
         final, append = self._final, self._storage.append
         seen: set[Labels] = set()
         for raw, value, timestamp in page:
-            labels = final.get(raw)
+            if raw in final:
+                labels = final[raw]
+            else:
+                labels = final[raw] = self._named(raw)
             if labels is None:
-                labels = final[raw] = self._renamed(raw)
-            if timestamp is None:
+                continue
+            if timestamp is None or not self._honor_timestamps:
                 append(labels, now, value)
                 seen.add(labels)
             else:
@@ -86,7 +105,15 @@ class Feed:
         for one in labels:
             self._storage.mark_stale(one, now)
 
-    def _renamed(self, raw: Labels) -> Labels:
+    def _named(self, raw: Labels) -> Labels | None:
+        """What the storage calls a sample of the page; None if it is not kept."""
+        named = {**dict(self.labels), **dict(raw)} if self._honor_labels else self._exported(raw)
+        if not self._relabelings:
+            return Labels(named)
+        kept = relabelled(named, self._relabelings)
+        return Labels(kept) if kept and METRIC_NAME in kept else None
+
+    def _exported(self, raw: Labels) -> dict[str, str]:
         pairs = dict(raw.pairs)
         for name, value in self.labels:
             kept = pairs.pop(name, "")
@@ -96,7 +123,7 @@ class Feed:
                     exported = f"exported_{exported}"
                 pairs[exported] = kept
             pairs[name] = value
-        return Labels(pairs)
+        return pairs
 
 
 class PageTooLargeError(Exception):

@@ -103,22 +103,34 @@ class Monitor:
 # -- reading -------------------------------------------------------------------------------------
 
 
-def read_monitor(document: Document, *, interval: float = DEFAULT_INTERVAL) -> Monitor:
-    """A document of kind PodMonitor or ServiceMonitor. Raises InputError."""
+def read_monitor(
+    document: Document, *, interval: float = DEFAULT_INTERVAL, namespace: str = "default"
+) -> Monitor:
+    """A document of kind PodMonitor or ServiceMonitor. Raises InputError that names the field.
+
+    Args:
+        document: the object.
+        interval: seconds, of endpoints that name none.
+        namespace: of an object that names none.
+    """
     kind = document.get("kind")
     if kind not in {"PodMonitor", "ServiceMonitor"}:
         raise InputError(f"expected a PodMonitor or a ServiceMonitor, got `{kind}`")
     metadata, spec = _map(document, "metadata", ""), _map(document, "spec", "")
-    namespace = str(metadata.get("namespace") or "default")
+    namespace = str(metadata.get("namespace") or namespace)
     key = "podMetricsEndpoints" if kind == "PodMonitor" else "endpoints"
     listed = _list(spec, key, "spec")
     chosen = _map(spec, "namespaceSelector", "spec")
     names = [str(one) for one in _list(chosen, "matchNames", "spec.namespaceSelector")]
+    selector = _map(spec, "selector", "spec")
+    _map(selector, "matchLabels", "spec.selector")
+    for one in _list(selector, "matchExpressions", "spec.selector"):
+        _meets(one, {})  # what is wrong with it shows here, not while pods come and go
     return Monitor(
         "PodMonitor" if kind == "PodMonitor" else "ServiceMonitor",
         str(metadata.get("name", "")),
         namespace,
-        _map(spec, "selector", "spec"),
+        selector,
         None if chosen.get("any") else frozenset(names or [namespace]),
         tuple(_endpoint(one, f"spec.{key}[{i}]", interval) for i, one in enumerate(listed)),
         str(spec.get("jobLabel") or ""),
@@ -318,17 +330,17 @@ def annotated(pod: PodFacts, *, interval: float = DEFAULT_INTERVAL) -> Scrape | 
 
 def selects(selector: Document, labels: Mapping[str, str]) -> bool:
     """Whether a label selector (matchLabels, matchExpressions) meets *labels*. Empty meets all."""
-    wanted = _map(selector, "matchLabels", "selector")
+    wanted = _map(selector, "matchLabels", "spec.selector")
     if any(labels.get(str(name)) != text for name, text in wanted.items()):
         return False
-    return all(_meets(one, labels) for one in _list(selector, "matchExpressions", "selector"))
+    return all(_meets(one, labels) for one in _list(selector, "matchExpressions", "spec.selector"))
 
 
 def _meets(expression: object, labels: Mapping[str, str]) -> bool:
     if not isinstance(expression, Mapping):
-        raise InputError("`selector.matchExpressions` must be a list of mappings")
+        raise InputError("`spec.selector.matchExpressions` must be a list of mappings")
     value = labels.get(str(expression.get("key")))
-    values = expression.get("values") or []
+    values = _list(expression, "values", "spec.selector.matchExpressions")
     match expression.get("operator"):
         case "In":
             return value in values
@@ -340,7 +352,7 @@ def _meets(expression: object, labels: Mapping[str, str]) -> bool:
             return value is None
         case operator:
             raise InputError(
-                f"unknown operator `{operator}` in `selector.matchExpressions`",
+                f"unknown operator `{operator}` in `spec.selector.matchExpressions`",
                 hint="one of In, NotIn, Exists, DoesNotExist",
             )
 

@@ -56,7 +56,7 @@ def read_relabeling(document: object, where: str) -> Relabeling:
     text = {key: _text(document, key, where) for key in ("separator", "targetLabel", "regex")}
     action = (_text(document, "action", where) or "replace").lower()
     sources = document.get("sourceLabels") or ()
-    if isinstance(sources, str) or not all(isinstance(one, str) for one in sources):
+    if not isinstance(sources, list | tuple) or not all(isinstance(one, str) for one in sources):
         raise InputError(f"`{where}.sourceLabels` must be a list of label names")
     if action not in _ACTIONS:
         raise InputError(
@@ -64,20 +64,23 @@ def read_relabeling(document: object, where: str) -> Relabeling:
             hint="one of " + ", ".join(sorted(_ACTIONS)),
         )
     modulus = document.get("modulus") or 0
-    if action == "hashmod" and (not isinstance(modulus, int) or modulus <= 0):
+    if not isinstance(modulus, int) or (action == "hashmod" and modulus <= 0):
         raise InputError(f"`{where}`: `hashmod` needs a positive `modulus`")
     if action in _NEED_TARGET and not text["targetLabel"]:
         raise InputError(f"`{where}`: `{action}` needs a `targetLabel`")
     regex, replacement = text["regex"], _text(document, "replacement", where)
     separator = text["separator"]
-    compile_regex("(.*)" if regex is None else regex)
+    try:
+        compile_regex("(.*)" if regex is None else regex)
+    except InputError as error:
+        raise InputError(f"`{where}.regex`: {error.message}", hint=error.hint) from None
     return Relabeling(
         action,
         tuple(sources),
         ";" if separator is None else separator,
         text["targetLabel"] or "",
         "(.*)" if regex is None else regex,
-        int(modulus),
+        modulus,
         "$1" if replacement is None else replacement,
     )
 

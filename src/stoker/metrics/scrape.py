@@ -18,6 +18,7 @@ from stoker.clock import Clock
 from stoker.errors import InputError
 from stoker.metrics.exposition import Format
 from stoker.metrics.feed import Feed, PageTooLargeError
+from stoker.metrics.relabel import Relabeling
 from stoker.metrics.sample import EMPTY, Labels
 from stoker.metrics.storage import Storage
 
@@ -38,6 +39,9 @@ class ScrapeTarget:
     labels: Labels = EMPTY
     interval: float = 5.0
     timeout: float = 3.0
+    honor_labels: bool = False
+    honor_timestamps: bool = True
+    metric_relabelings: tuple[Relabeling, ...] = ()
 
     def offset(self) -> float:
         """Seconds after the start at which the first scrape comes."""
@@ -88,7 +92,14 @@ class Scraper:
             subject.feed.close(now)
         for target in wanted:
             if target not in self._subjects:
-                feed = Feed(self._storage, target.labels, source=target.url)
+                feed = Feed(
+                    self._storage,
+                    target.labels,
+                    source=target.url,
+                    honor_labels=target.honor_labels,
+                    honor_timestamps=target.honor_timestamps,
+                    metric_relabelings=target.metric_relabelings,
+                )
                 self._subjects[target] = _Subject(target, feed, now + target.offset())
         self._changed.set()
 
