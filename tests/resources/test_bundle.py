@@ -114,9 +114,9 @@ servingEngineSpec:
 
 
 def test_other_kinds_are_named_and_skipped(bundle: Load) -> None:
-    service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: front}\n"
-    skipped = bundle(DEPLOYMENT + service).skipped
-    assert [(item.what, str(item.place)) for item in skipped] == [("Service front", "<stdin>:22:1")]
+    ingress = "---\napiVersion: v1\nkind: Ingress\nmetadata: {name: front}\n"
+    skipped = bundle(DEPLOYMENT + ingress).skipped
+    assert [(item.what, str(item.place)) for item in skipped] == [("Ingress front", "<stdin>:22:1")]
 
 
 def test_a_list_is_opened(bundle: Load) -> None:
@@ -148,7 +148,7 @@ def test_a_list_is_opened(bundle: Load) -> None:
         ("foo: 1\n", "neither a Kubernetes object (no `kind`) nor", None),
         ("servingEngineSpecs: {}\n", "neither a Kubernetes", "did you mean `servingEngineSpec`?"),
         ("apiVersion: v1\n", "`kind` is required", None),
-        ("apiVersion: v1\nkind: Service\n", "no model server in these files, only Service", None),
+        ("apiVersion: v1\nkind: Ingress\n", "no model server in these files, only Ingress", None),
         (
             DEPLOYMENT.replace("readinessProbe", "readynessProbe"),
             "unknown field `readynessProbe`",
@@ -210,3 +210,59 @@ def test_a_damaged_file_is_read_or_told_and_nothing_else(data: st.DataObject) ->
         return
     assert bundle.applications
     check(bundle)
+
+
+POD_MONITOR = """\
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata: {name: vllm}
+spec:
+  selector: {matchLabels: {app: engine}}
+  podMetricsEndpoints:
+    - port: http
+      interval: 15s
+"""
+
+
+def test_monitors_and_services_are_kept_and_not_skipped(bundle: Load) -> None:
+    service = "---\nkind: Service\nmetadata: {name: front}\nspec: {ports: [{port: 80}]}\n"
+    found = bundle(DEPLOYMENT + POD_MONITOR + service, namespace="models")
+    assert not found.skipped
+    (placed,) = found.monitors
+    assert (str(placed), str(placed.origin)) == ("PodMonitor vllm", "<stdin>:22:1")
+    assert placed.monitor.namespaces == {"models"}
+    assert [(one.name, one.namespace, one.ports) for one in found.services] == [
+        ("front", "models", {"": 80})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "interval: 15s",
+            "interval: soon",
+            "<stdin>:29:17: `spec.podMetricsEndpoints[0].interval`",
+        ),
+        ("port: http", "path: /m", "<stdin>:28:7: `spec.podMetricsEndpoints[0]` names no port"),
+        ("interval: 15s", "relabelings: [{regex: '('}]", "<stdin>:29:"),
+        (
+            "{matchLabels: {app: engine}}",
+            "{matchExpressions: [{key: a, operator: Is}]}",
+            "<stdin>:26:32: unknown operator `Is`",
+        ),
+    ],
+    ids=["duration", "port", "relabeling", "operator"],
+)
+def test_what_is_wrong_in_a_monitor_has_its_place(
+    faults: Faults, old: str, new: str, told: str
+) -> None:
+    ((error, _),) = faults(DEPLOYMENT + POD_MONITOR.replace(old, new))
+    assert error.startswith(told)
+
+
+def test_a_scrape_port_that_is_no_number_is_refused(faults: Faults) -> None:
+    annotations = "labels: {app: engine}, annotations: {prometheus.io/port: http}}\n    spec"
+    ((error, _),) = faults(DEPLOYMENT.replace("labels: {app: engine}}\n    spec", annotations))
+    assert "must be the number of a port, not `http`" in error

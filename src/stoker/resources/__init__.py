@@ -6,6 +6,16 @@ such objects first, and ``bundle`` joins them.
 """
 
 from stoker.resources.bundle import Application, Bundle, Skipped, load, render
+from stoker.resources.monitoring import PlacedMonitor
 from stoker.resources.workload import Probe, Workload
 
-__all__ = ["Application", "Bundle", "Probe", "Skipped", "Workload", "load", "render"]
+__all__ = [
+    "Application",
+    "Bundle",
+    "PlacedMonitor",
+    "Probe",
+    "Skipped",
+    "Workload",
+    "load",
+    "render",
+]

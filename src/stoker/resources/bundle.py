@@ -7,18 +7,25 @@ from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from stoker.errors import InputError, InputErrors, Place
+from stoker.metrics.monitors import ServiceFacts
 from stoker.resources import helmvalues
 from stoker.resources.charts import ChartReader
 from stoker.resources.document import Document, Manifest, Origin
 from stoker.resources.environment import Sources, source_values
 from stoker.resources.kubernetes import read_deployment
 from stoker.resources.loading import load_documents
+from stoker.resources.monitoring import (
+    MONITORS,
+    PlacedMonitor,
+    read_placed_monitor,
+    read_service,
+)
 from stoker.resources.scaledobject import read_scaled_object
 from stoker.resources.validation import did_you_mean
 from stoker.resources.workload import Workload
 from stoker.scaling.spec import ScalingSpec
 
-_READ = ("Deployment", "ScaledObject", "Secret", "ConfigMap")
+_READ = ("Deployment", "ScaledObject", "Secret", "ConfigMap", "Service", *MONITORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +51,16 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What was read. ``documents`` are the raw ones, with places."""
+    """What was read. ``documents`` are the raw ones, with places.
+
+    ``monitors`` and ``services`` say what is scraped.
+    """
 
     applications: tuple[Application, ...]
     skipped: tuple[Skipped, ...]
     documents: tuple[Document, ...]
+    monitors: tuple[PlacedMonitor, ...] = ()
+    services: tuple[ServiceFacts, ...] = ()
 
 
 def load(
@@ -79,7 +91,13 @@ def load(
         reader.errors.append(_nothing(paths, reader.skipped))
     if reader.errors:
         raise InputErrors(sorted(reader.errors, key=_order))
-    return Bundle(tuple(reader.applications), tuple(reader.skipped), documents)
+    return Bundle(
+        tuple(reader.applications),
+        tuple(reader.skipped),
+        documents,
+        tuple(reader.monitors),
+        tuple(reader.services),
+    )
 
 
 def render(bundle: Bundle) -> list[dict[str, Any]]:
@@ -113,6 +131,8 @@ class _Reader:
         self.errors: list[InputError] = []
         self.applications: list[Application] = []
         self.skipped: list[Skipped] = []
+        self.monitors: list[PlacedMonitor] = []
+        self.services: list[ServiceFacts] = []
         self._namespace = namespace
         self._charts = ChartReader(release, namespace)
         self._sources: dict[tuple[str, str], dict[str, str]] = {}
@@ -141,6 +161,8 @@ class _Reader:
             self._scaled_objects.append(manifest)
         elif kind in {"Secret", "ConfigMap"}:
             self._sources[kind, manifest.name] = source_values(manifest.content)
+        elif kind == "Service" or kind in MONITORS:
+            self._scraped(manifest)
         elif not kind:
             self._error("`kind` is required", manifest.place())
         elif kind.lower() in {known.lower() for known in _READ}:
@@ -149,6 +171,15 @@ class _Reader:
         else:
             what = f"{kind} {manifest.name}".strip()
             self.skipped.append(Skipped(what, f"kind {kind} is not read", manifest.place()))
+
+    def _scraped(self, manifest: Manifest) -> None:
+        try:
+            if manifest.kind in MONITORS:
+                self.monitors.append(read_placed_monitor(manifest, self._namespace))
+            else:
+                self.services.append(read_service(manifest, self._namespace))
+        except InputError as error:
+            self.errors.append(error)
 
     def _looks_like_values(self, document: Document) -> bool:
         if helmvalues.looks_like_values(document.value):

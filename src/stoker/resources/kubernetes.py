@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from stoker.errors import InputError
+from stoker.metrics.monitors import PodPort
 from stoker.resources import commandline, knownfields
 from stoker.resources.document import Manifest, Path
 from stoker.resources.environment import Sources, expand, resolve_env
@@ -110,7 +111,8 @@ class TemplateMeta(PartialModel):
     """``metadata`` of a pod template."""
 
     labels: Labels | None = None
-    others: ClassVar = frozenset({"name", "namespace", "annotations", "creationTimestamp"})
+    annotations: dict[str, str] | None = None
+    others: ClassVar = frozenset({"name", "namespace", "creationTimestamp"})
 
 
 class PodTemplate(Model):
@@ -165,6 +167,7 @@ def read_deployment(
             place = manifest.origin.place(path)
             return None, (InputError(message, hint="vllm serve MODEL ...", place=place),)
         errors = _bad_quantities(container, manifest, (*path, "resources"))
+        errors += _bad_scrape_port(resource.spec.template, manifest)
         if errors:
             return None, errors
         return _workload(resource, space, container, command, env, names, manifest), ()
@@ -207,7 +210,7 @@ def _workload(
     requests, limits = resources.requests or {}, resources.limits or {}
     gpu_resource, gpus = _gpus({**requests, **limits})
     grace = template.spec.termination_grace_period_seconds
-    pod_labels = (template.metadata or TemplateMeta()).labels or {}
+    of_pods = template.metadata or TemplateMeta()
     named = {item.name: item.container_port for item in ports if item.name}
     return Workload(
         name=meta.name,
@@ -221,7 +224,9 @@ def _workload(
         image=container.image or "",
         env=MappingProxyType(env),
         labels=MappingProxyType(dict(meta.labels or {})),
-        pod_labels=MappingProxyType(dict(pod_labels)),
+        pod_labels=MappingProxyType(dict(of_pods.labels or {})),
+        pod_annotations=MappingProxyType(dict(of_pods.annotations or {})),
+        ports=_ports(template.spec),
         gpus=gpus,
         gpu_resource=gpu_resource,
         requests=MappingProxyType(requests),
@@ -231,6 +236,14 @@ def _workload(
         liveness_probe=_probe(container.liveness_probe, port, named),
         termination_grace_period=30.0 if grace is None else float(grace),
         origin=_file_and_line(manifest),
+    )
+
+
+def _ports(pod: PodSpec) -> tuple[PodPort, ...]:
+    return tuple(
+        PodPort(port.container_port, port.name or "", container.name)
+        for container in pod.containers
+        for port in container.ports or ()
     )
 
 
@@ -261,6 +274,16 @@ def _bad_quantities(container: Container, manifest: Manifest, path: Path) -> tup
                 place = manifest.origin.place(where)
                 errors.append(InputError(message, hint=error.hint, place=place))
     return tuple(errors)
+
+
+def _bad_scrape_port(template: PodTemplate, manifest: Manifest) -> tuple[InputError, ...]:
+    key = "prometheus.io/port"
+    text = ((template.metadata or TemplateMeta()).annotations or {}).get(key, "")
+    if not text or text.isdecimal():
+        return ()
+    where = ("spec", "template", "metadata", "annotations", key)
+    message = f"`{manifest.origin.name(where)}` must be the number of a port, not `{text}`"
+    return (InputError(message, place=manifest.origin.place(where)),)
 
 
 def _probe(block: ProbeBlock | None, port: int, named: dict[str, int]) -> Probe | None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from stoker.metrics.monitors import PodPort
+
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -47,6 +49,8 @@ class Workload:
     env: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     pod_labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    pod_annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    ports: tuple[PodPort, ...] = ()  # that the containers of the pod declare
     gpus: int = 0
     gpu_resource: str = "nvidia.com/gpu"
     requests: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
