@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from urllib.request import urlopen
 
 import pytest
 from rich.console import Console
@@ -104,6 +105,38 @@ def test_the_prometheus_api_answers_as_the_tutorials_curl_expects(up):
     assert {"namespace", "pod", "container", "job", "instance", "endpoint", "service"} <= set(
         metric
     )
+
+
+POD_MONITOR = """
+---
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata: {name: engines}
+spec:
+  selector: {matchLabels: {app.kubernetes.io/component: serving-engine}}
+  podMetricsEndpoints:
+    - port: container-port
+      relabelings: [{sourceLabels: [__meta_kubernetes_pod_label_model], targetLabel: team}]
+    - port: zmq-port
+"""
+
+
+def test_a_pod_monitor_beside_the_values_names_the_series(up):
+    stack = up((TUTORIAL / "values.yaml").read_text() + QUICK_PROBES + POD_MONITOR)
+
+    def seen() -> dict | None:
+        model = stack.client.overview()["models"][0]
+        return model if model["waiting"] is not None else None
+
+    stack.until(seen, "the live view has found the replica's series")
+    url = stack.client.overview()["prometheus_url"]
+    query = f"{url}/api/v1/query?query=vllm:num_requests_waiting"
+    with urlopen(query) as answer:  # noqa: S310 - our own server
+        (series,) = json.load(answer)["data"]["result"]
+    assert series["metric"]["job"] == "default/engines"
+    assert series["metric"]["team"] == "llama3"
+    (event,) = [e for e in stack.objects("events") if e["reason"] == "NotScraped"]
+    assert "55555" in event["message"], "the port that no process here has"
 
 
 def test_the_commands_of_the_tutorial_print_what_kubectl_prints(up):

@@ -29,7 +29,11 @@ from stoker.cli.params import DURATION
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
 )
-@click.option("--scrape-interval", type=DURATION, default="5s", show_default=True)
+@click.option(
+    "--scrape-interval",
+    type=DURATION,
+    help="In place of what monitors say; without either it is 5s.",
+)
 @click.option("--sync-period", type=DURATION, default="15s", show_default=True, help="Of the HPA.")
 @click.option("--polling-interval", type=DURATION, help="Of KEDA, in place of what files say.")
 @click.option(

@@ -14,13 +14,12 @@ from stoker.api.prometheus import make_app
 from stoker.api.prometheus_wire import value_json
 from stoker.clock import Clock
 from stoker.errors import ConflictError
-from stoker.metrics.sample import equals
 from stoker.metrics.scrape import Scraper
 from stoker.metrics.storage import Storage
 from stoker.promql.engine import instant
 from stoker.promql.value import Vector
 from stoker.resources.workload import Workload
-from stoker.stack.scraping import engine_service
+from stoker.stack.scraping import engine_selector, engine_series
 from stoker.tick import Samples
 from stoker.triggers.base import QueryAnswer, QueryFunction
 
@@ -53,11 +52,11 @@ def number_of(query: str, storage: Storage, now: float) -> float | None:
 
 def samples_of(storage: Storage, workload: Workload, now: float) -> Samples:
     """What was scraped of *workload*: replicas that answer, series, and how long ago."""
-    service = engine_service(workload)
-    matchers = equals(job=service)
+    matchers = engine_series(workload)
+    up = f"count(count by (pod) (up{engine_selector(workload)} == 1))"  # two monitors, one pod
     newest = storage.newest(matchers)
     return Samples(
-        replicas_scraped=int(number_of(f'sum(up{{job="{service}"}})', storage, now) or 0),
+        replicas_scraped=int(number_of(up, storage, now) or 0),
         series=storage.series_count(matchers),
         newest_age=None if newest is None else max(now - newest, 0.0),
     )

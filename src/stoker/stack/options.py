@@ -18,7 +18,7 @@ class Options:
     prometheus_port: int = 9090
     namespace: str = "default"
     release: str = "vllm"
-    scrape_interval: float = 5.0
+    scrape_interval: float | None = None  # None: what each monitor says, 5 s without
     polling_interval: float | None = None  # None: what each file says
     stabilization_window: float | None = None  # for scale-down; None: what each file says
     hold_timeout: float = 600.0

@@ -13,7 +13,7 @@ from stoker.scaling.annotations import is_paused
 from stoker.scaling.observation import Reader, TriggerReading
 from stoker.stack.applications import RunningApplication
 from stoker.stack.embedded import number_of
-from stoker.stack.scraping import engine_service
+from stoker.stack.scraping import engine_selector
 from stoker.tick import Tick
 
 _EVENTS = 12
@@ -29,14 +29,16 @@ def model_overview(
     """One model of the live view."""
     pods = application.deployment.pods()
     staying = [pod for pod in pods if not pod.terminating]
-    selector = f'{{job="{engine_service(application.workload)}"}}'
+    selector = engine_selector(application.workload)
     stats = gateway.stats(application.workload.model)
     scaled = application.autoscaling
     spec = scaled.controller.spec if scaled else None
     tick = _telling(scaled.ticks) if scaled else None
 
-    def engines(query: str) -> float | None:
-        value = number_of(query.replace("{}", selector), storage, now)
+    def engines(operator: str, metric: str) -> float | None:
+        # Two monitors of one pod are two series of one engine: the labels of vLLM tell engines.
+        series = f"max by (pod, engine, model_name) ({metric}{selector})"
+        value = number_of(f"{operator}({series})", storage, now)
         return value if value is not None and math.isfinite(value) else None
 
     return ModelOverview(
@@ -50,9 +52,9 @@ def model_overview(
         terminating=len(pods) - len(staying),
         min_replicas=spec.min_replicas if spec else None,
         max_replicas=spec.max_replicas if spec else None,
-        waiting=engines("sum(vllm:num_requests_waiting{})"),
-        running=engines("sum(vllm:num_requests_running{})"),
-        kv_cache=engines("avg(vllm:kv_cache_usage_perc{})"),
+        waiting=engines("sum", "vllm:num_requests_waiting"),
+        running=engines("sum", "vllm:num_requests_running"),
+        kv_cache=engines("avg", "vllm:kv_cache_usage_perc"),
         tokens_per_second=stats.tokens_per_second,
         ttft_p50=stats.ttft_p50,
         ttft_p95=stats.ttft_p95,

@@ -19,7 +19,6 @@ from stoker.api.changes import Changes
 from stoker.api.control import serve_control
 from stoker.api.discovery import Discovery, remove_discovery, write_discovery
 from stoker.clock import Clock
-from stoker.errors import InputError
 from stoker.events import EventLog, ObjectRef
 from stoker.gateway.dispatch import Backend
 from stoker.gateway.server import Gateway
@@ -34,7 +33,12 @@ from stoker.stack.autoscaling import Autoscaling, autoscaling_of
 from stoker.stack.backend import RunBackend
 from stoker.stack.embedded import serve_prometheus
 from stoker.stack.options import Options
-from stoker.stack.scraping import router_labels, scrape_targets
+from stoker.stack.scraping import (
+    DEFAULT_INTERVAL,
+    router_labels,
+    scrape_notices,
+    scrape_targets,
+)
 from stoker.stack.store import Remembered, ScalingStore
 from stoker.targets.base import Engine
 from stoker.targets.processes import Deployment, Node
@@ -96,6 +100,7 @@ class Stack:
                 await self._run(application, remembered)
             self.node.end_unclaimed()
             self.scraper.set_targets(self._scrape_targets())
+            self._tell_what_is_not_scraped()
             self._background(self.scraper.run())
             self._background(self._scrape_gateway())
             await self._publish()
@@ -179,7 +184,7 @@ class Stack:
         labels = Labels(router_labels(self.options, self.gateway.port))
         while True:
             self.scraper.ingest(self.gateway.page(), labels, self.clock.now())
-            await self.clock.sleep(self.options.scrape_interval)
+            await self.clock.sleep(self.options.scrape_interval or DEFAULT_INTERVAL)
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -190,13 +195,8 @@ class Stack:
 
     async def annotate(self, scaled: Autoscaling, annotations: dict[str, str | None]) -> None:
         """Set or remove annotations of a ScaledObject, with what follows from them."""
-        before = scaled.controller.spec, dict(scaled.annotations)
         scaled.annotate(annotations)
-        try:
-            decision = await scaled.controller.reconcile(self.clock.now())
-        except InputError:
-            scaled.controller.spec, scaled.annotations = before
-            raise
+        decision = await scaled.controller.reconcile(self.clock.now())
         self._record(scaled.controller.spec, decision)
         self._save()
         scaled.loops.wake()
@@ -218,8 +218,17 @@ class Stack:
 
     def _scrape_targets(self) -> list[ScrapeTarget]:
         return scrape_targets(
-            ((a.workload, a.deployment.pods()) for a in self.applications), self.options
+            ((a.workload, a.deployment.pods()) for a in self.applications),
+            self.options,
+            self._bundle.monitors,
+            self._bundle.services,
         )
+
+    def _tell_what_is_not_scraped(self) -> None:
+        about = ObjectRef("Node", "localhost", self.options.namespace)
+        workloads = [application.workload for application in self._bundle.applications]
+        for sentence in scrape_notices(workloads, self._bundle.monitors, self._bundle.services):
+            self.events.record("Warning", "NotScraped", sentence, about, _SOURCE, self.clock.now())
 
     def _request_held(self, model: str) -> None:
         """A request waits and no replica is ready: activate now rather than at the next poll."""
