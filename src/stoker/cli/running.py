@@ -18,10 +18,12 @@ from stoker.checks import check
 from stoker.cli.narration import JsonNarrator, Narrator, TextNarrator
 from stoker.clock import LoopClock
 from stoker.engines import SimulatedEngine, choose, detect_gpus
+from stoker.errors import StokerError
 from stoker.resources import load
 from stoker.scaling.settings import ControllerSettings
 from stoker.simulator.profiles import DEFAULT_PROFILE
 from stoker.stack.autoscaling import check_triggers
+from stoker.stack.backend import publish
 from stoker.stack.options import Options
 from stoker.stack.stack import Stack
 from stoker.targets.base import Engine
@@ -96,6 +98,11 @@ async def _run(
     stack.node.on_notice(narrator.notice)
     stack.on_tick.append(narrator.tick)
     await stack.start()
+    try:
+        await publish(stack)
+    except StokerError:
+        await stack.stop(force=True)
+        raise
     # What is loaded now stays: a full collection over it would hold up every stream and every look.
     gc.collect()
     gc.freeze()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stoker.api import objects, workloads
 from stoker.api.changes import Changes
+from stoker.api.control import serve_control
+from stoker.api.discovery import Discovery, write_discovery
 from stoker.api.kinds import DEPLOYMENT, EVENT, HPA, POD, SCALED_OBJECT, Kind, ServerError
 from stoker.api.views import Overview
 from stoker.errors import NotFoundError
+from stoker.stack.applications import RunningApplication
 from stoker.stack.overview import event_lines, model_overview
+from stoker.stack.stack import Stack
 from stoker.stack.views import deployment_view, hpa_view, scaled_object_view
 from stoker.tick import Tick
-
-if TYPE_CHECKING:  # the stack makes this object
-    from stoker.stack.applications import RunningApplication
-    from stoker.stack.stack import Stack
 
 JsonObject = dict[str, Any]
 
@@ -111,3 +113,14 @@ class RunBackend:
             if application.workload.name == name:
                 return application
         raise NotFoundError(f"no Deployment {name}")
+
+
+async def publish(stack: Stack) -> None:
+    """Let `stoker get` and the others find *stack*, until it stops."""
+    token = secrets.token_urlsafe(24)
+    control = await serve_control(RunBackend(stack), token)
+    stack.on_stop(control.close)
+    options = stack.options
+    write_discovery(
+        options.state_dir, Discovery(control.url, token, os.getpid(), options.namespace)
+    )

@@ -9,15 +9,12 @@ replica starts.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
 from stoker.api.changes import Changes
-from stoker.api.control import serve_control
-from stoker.api.discovery import Discovery, remove_discovery, write_discovery
+from stoker.api.discovery import remove_discovery
 from stoker.clock import Clock
 from stoker.events import EventLog, ObjectRef
 from stoker.gateway.dispatch import Backend
@@ -30,7 +27,6 @@ from stoker.scaling.decision import Decision
 from stoker.scaling.spec import ScalingSpec
 from stoker.stack.applications import RunningApplication
 from stoker.stack.autoscaling import Autoscaling, autoscaling_of
-from stoker.stack.backend import RunBackend
 from stoker.stack.embedded import serve_prometheus
 from stoker.stack.options import Options
 from stoker.stack.scraping import (
@@ -103,7 +99,6 @@ class Stack:
             self._tell_what_is_not_scraped()
             self._background(self.scraper.run())
             self._background(self._scrape_gateway())
-            await self._publish()
         except BaseException:
             await self.stop(force=True)
             raise
@@ -169,15 +164,9 @@ class Stack:
         self._record(scaled.controller.spec, await scaled.controller.reconcile(now))
         self._background(scaled.loops.run())
 
-    async def _publish(self) -> None:
-        """Let `stoker get` and the others find this run."""
-        token = secrets.token_urlsafe(24)
-        control = await serve_control(RunBackend(self), token)
-        self._servers.push_async_callback(control.close)
-        write_discovery(
-            self.options.state_dir,
-            Discovery(control.url, token, os.getpid(), self.options.namespace),
-        )
+    def on_stop(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Call *close* when everything else has stopped."""
+        self._servers.push_async_callback(close)
 
     async def _scrape_gateway(self) -> None:
         """The gateway's page, as the router would be scraped, without the detour."""
