@@ -86,6 +86,7 @@ def test_a_request_to_a_model_at_zero_is_held_and_answered(up):
     stack.until(at_zero, "it is at zero again after the cooldown")
 
 
+@pytest.mark.needs("curl")
 def test_the_prometheus_api_answers_as_the_tutorials_curl_expects(up):
     stack = up((TUTORIAL / "values.yaml").read_text() + QUICK_PROBES)
     stack.until(lambda: stack.ready() == 1, "one replica is ready")
