@@ -18,9 +18,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 LOCK_FILE = "lock"
+_LOCK_PATIENCE = 2.0  # seconds
 PODS_FOLDER = "pods"
 LOG_FILE = "watchdog.log"
 
@@ -130,14 +131,28 @@ def end_replicas(state_dir: Path) -> list[str]:
     return ended
 
 
-def _take_over(state_dir: Path, run: str) -> None:
-    """End the replicas while holding the lock, so that no ``stoker up`` adopts a dying one."""
-    with (state_dir / LOCK_FILE).open("r+", encoding="utf-8") as lock:
+def _locked(lock: TextIO) -> bool:
+    """Take the lock; False when somebody else has it.
+
+    A process that is killed closes its files one after another: our pipe may end some moments
+    before its lock is free.
+    """
+    deadline = _now() + _LOCK_PATIENCE
+    while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return
-        if lock_holder(state_dir).get("run", run) != run:
+            if _now() >= deadline:
+                return False
+            _wait(0.05)
+        else:
+            return True
+
+
+def _take_over(state_dir: Path, run: str) -> None:
+    """End the replicas while holding the lock, so that no ``stoker up`` adopts a dying one."""
+    with (state_dir / LOCK_FILE).open("r+", encoding="utf-8") as lock:
+        if not _locked(lock) or lock_holder(state_dir).get("run", run) != run:
             return
         lock.truncate(0)
         json.dump({"pid": os.getpid(), "run": run, "role": "watchdog"}, lock)
