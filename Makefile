@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint types format unit docs bench conformance lock changelog clean
+.PHONY: demo test lint types format unit docs bench conformance lock protos changelog clean
 
 demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
 	@$(BIN)/stoker demo $(ARGS)
@@ -44,6 +44,9 @@ lock: $(VENV)/.dev                ## writes the lock files anew from pyproject.t
 	  --no-emit-index-url --no-annotate pyproject.toml --group package -o requirements/run.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-emit-index-url --no-annotate pyproject.toml --extra all --group dev -o requirements/dev.lock
+
+protos: $(VENV)/.dev              ## src/stoker/protocols/*_pb2.py from their .proto files
+	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src src/stoker/protocols/*.proto
 
 changelog: $(VENV)/.dev           ## what the next release would say
 	$(BIN)/towncrier build --draft
