@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 
 from stoker.errors import InputError
@@ -15,6 +16,10 @@ _QUANTITY = re.compile(
 _BINARY = {name: 1024**power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _NANO = Fraction(1, 10**9)
+_DECIMAL_UNITS = [
+    (name, Fraction(10) ** power)
+    for name, power in sorted([*_DECIMAL.items(), ("", 0)], key=lambda unit: -unit[1])
+]
 
 _DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SECONDS = {
@@ -45,6 +50,25 @@ def parse_quantity(text: str | float) -> Fraction:
         value *= Fraction(f"1e{exponent}")
     value = math.ceil(value / _NANO) * _NANO  # away from zero, for the sign comes after
     return Fraction(-value if match["sign"] == "-" else value)
+
+
+def canonical_quantity(text: str) -> str:
+    """*text* as the API server stores it: ``1000m`` is ``1``, ``1.5`` is ``1500m``.
+
+    One with an exponent or a plus sign stays as it is written.
+    """
+    written = text.strip()
+    match = _QUANTITY.fullmatch(written)
+    if match is None or match["exponent"] or match["sign"] == "+":
+        return written
+    value = parse_quantity(written)
+    units: Iterable[tuple[str, Fraction]] = _DECIMAL_UNITS
+    if match["binary"]:
+        units = [*((name, Fraction(size)) for name, size in reversed(_BINARY.items())), *units]
+    for name, size in units:
+        if (value / size).denominator == 1 and value:
+            return f"{value / size}{name}"
+    return "0"
 
 
 def milli_value(quantity: Fraction) -> int:

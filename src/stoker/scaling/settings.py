@@ -15,8 +15,8 @@ from stoker.errors import InputError
 class ControllerSettings:
     """Flags that change decisions. ``kubernetes_version`` chooses between known differences.
 
-    1.37 turns HPAScaleToZero on, with which an HPA may have ``minReplicas: 0``. KEDA gives its HPAs
-    at least 1, so nothing here depends on it.
+    1.37 turns HPAScaleToZero on, with which a user's HPA may have ``minReplicas: 0``. KEDA gives
+    its own HPAs at least 1.
     """
 
     sync_period: float = 15.0  # --horizontal-pod-autoscaler-sync-period
@@ -54,6 +54,11 @@ class ControllerSettings:
     def behavior_tolerance(self) -> bool:
         """Whether ``behavior.scaleUp.tolerance`` counts (gate HPAConfigurableTolerance)."""
         return self.minor >= 35
+
+    @property
+    def scale_to_zero(self) -> bool:
+        """Whether an HPA may take its target to zero and back (gate HPAScaleToZero)."""
+        return self.minor >= 37
 
     @property
     def negative_sum_overflows(self) -> bool:

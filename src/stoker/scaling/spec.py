@@ -101,8 +101,43 @@ class ScalingModifiers:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """An object by its name; ``describedObject`` of an HPA's Object metric."""
+
+    kind: str
+    name: str
+    api_version: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class HpaMetric:
+    """One item of ``spec.metrics`` of an HPA that a user wrote.
+
+    ``target`` is in the unit of the metric, in percent under Utilization, and ``target_text`` the
+    quantity as the API server stores it. None for it: the target is of a kind that this type of
+    metric does not look at, so that it never has a value.
+    """
+
+    type: str  # Resource, ContainerResource, Pods, Object, External
+    name: str
+    target: float | None
+    target_type: MetricType
+    target_text: str = ""
+    container: str = ""
+    described_object: ObjectReference | None = None
+    match_labels: Mapping[str, str] | None = None  # None: there is no selector
+    match_expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # key, operator, values
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerSpec:
-    """One item of ``triggers``, as written."""
+    """One item of ``triggers``, as written.
+
+    An item of the ``metrics`` of an HPA is one, too; then ``metric`` stands for its metadata.
+    """
 
     index: int
     type: str
@@ -112,6 +147,7 @@ class TriggerSpec:
     use_cached_metrics: bool = False
     authentication_ref: str | None = None
     authentication_kind: str = "TriggerAuthentication"
+    metric: HpaMetric | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +162,20 @@ class ScaleTargetRef:
         return f"{self.kind} {self.name}"
 
 
+class SpecKind(StrEnum):
+    """The resource that says how to scale: KEDA's, from which it makes an HPA, or an HPA itself."""
+
+    SCALED_OBJECT = "ScaledObject"
+    HPA = "HorizontalPodAutoscaler"
+
+
 @dataclass(frozen=True, slots=True)
 class ScalingSpec:
-    """A ScaledObject that has been checked. None: left out, where that has a meaning."""
+    """A ScaledObject, or an HPA, that has been checked. None: left out, where that has a meaning.
+
+    Of an HPA there are bounds, ``behavior``, and ``triggers`` that are its metrics. KEDA has no
+    part in it: nobody polls, and annotations of KEDA mean nothing.
+    """
 
     name: str
     target: ScaleTargetRef
@@ -147,16 +194,25 @@ class ScalingSpec:
     horizontal_pod_autoscaler_name: str | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    kind: SpecKind = SpecKind.SCALED_OBJECT
+    rivals: tuple[str, ...] = ()  # other HPAs over the same pods: then none of them scales
+
+    @property
+    def is_hpa(self) -> bool:
+        """Whether the user wrote an HPA, in which KEDA has no part."""
+        return self.kind is SpecKind.HPA
 
     @property
     def hpa_name(self) -> str:
-        """The name of the HPA that KEDA makes."""
+        """The name of the HPA, by default the one that KEDA gives it."""
+        if self.is_hpa:
+            return self.name
         return self.horizontal_pod_autoscaler_name or f"keda-hpa-{self.name}"
 
     @property
     def min_replicas(self) -> int:
-        """``minReplicaCount``, 0 when it was left out."""
-        return self.min_replica_count or 0
+        """``minReplicaCount``, 0 when it was left out; ``minReplicas`` of an HPA."""
+        return self.hpa_min_replicas if self.is_hpa else self.min_replica_count or 0
 
     @property
     def max_replicas(self) -> int:
@@ -170,8 +226,22 @@ class ScalingSpec:
 
     @property
     def hpa_min_replicas(self) -> int:
-        """``minReplicas`` of the HPA: it never goes below 1, zero is KEDA's business."""
-        return max(self.min_replicas, 1)
+        """``minReplicas`` of the HPA.
+
+        That of KEDA's HPA never goes below 1, zero is KEDA's business; a user's may be 0 where the
+        cluster lets it.
+        """
+        if self.is_hpa:
+            return 1 if self.min_replica_count is None else self.min_replica_count
+        return max(self.min_replica_count or 0, 1)
+
+    @property
+    def has_object_or_external_metric(self) -> bool:
+        """Whether the HPA has a metric that can be read without pods."""
+        if self.modifiers is not None:
+            return True
+        kinds = {t.metric.type if t.metric else t.type for t in self.triggers}
+        return bool(kinds - RESOURCE_TRIGGERS - {"Resource", "ContainerResource", "Pods"})
 
     def overridden(
         self, *, polling_interval: float | None, stabilization_window: float | None
