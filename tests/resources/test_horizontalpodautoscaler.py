@@ -203,12 +203,15 @@ def test_every_fault_is_told_with_its_place() -> None:
 
     _, errors = read(text)
 
-    assert [str(error) for error in errors] == [
+    told = "\n".join(str(error) for error in errors)
+    assert told.splitlines() == [
         "hpa.yaml:8:16: `spec.maxReplicas` must be at least 1, not 0",
         "hpa.yaml:6:3: `spec.scaleTargetRef.kind` is required",
         "hpa.yaml:6:3: `spec.scaleTargetRef.apiVersion` is required",
-        "hpa.yaml:10:11: `spec.metrics[0].type` must be one of ContainerResource, External, Object, "
-        'Pods, Resource, not the text "Pod"',
+        (
+            "hpa.yaml:10:11: `spec.metrics[0].type` must be one of ContainerResource, "
+            'External, Object, Pods, Resource, not the text "Pod"'
+        ),
         "hpa.yaml:11:5: `spec.metrics[1].resource` is required",
         "hpa.yaml:12:5: `spec.metrics[1].external` is not for a metric of type Resource",
     ]
