@@ -19,7 +19,7 @@ CORRECTED = [
 
 def test_the_tutorials_file_as_published_has_these_findings() -> None:
     found = check(load([str(PUBLISHED)]))
-    assert [(item.severity.value, item.rule, item.place.line) for item in found] == [
+    assert [(item.severity.value, item.code, item.place.line) for item in found] == [
         ("info", "no-termination-grace", 4),
         ("info", "replica-count-ignored", 8),
         ("warning", "cooldown-without-zero", 18),

@@ -137,11 +137,11 @@ CLEAN: list[tuple[str, list[str], dict[str, Any]]] = [
 def test_a_fault_is_found(
     findings: Find, rule: str, severity: str, queries: list[str], options: dict[str, Any]
 ) -> None:
-    found = [item for item in findings(*queries, **options) if item.rule == rule]
+    found = [item for item in findings(*queries, **options) if item.code == rule]
     assert len(found) == 1
     assert found[0].severity == severity
     assert found[0].place.line is not None
-    assert all((found[0].message, found[0].why, found[0].fix, found[0].about))
+    assert all((found[0].message, found[0].why, found[0].hint, found[0].resource))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_fault_is_found(
 )
 def test_no_false_alarm(findings: Find, queries: list[str], options: dict[str, Any]) -> None:
     found = findings(*queries, **options)
-    assert [item.rule for item in found if item.severity is not Severity.INFO] == []
+    assert [item.code for item in found if item.severity is not Severity.INFO] == []
 
 
 def test_every_rule_has_a_fault_that_shows_it() -> None:
@@ -165,8 +165,8 @@ def test_the_fix_of_an_unaggregated_query_can_be_pasted(findings: Find) -> None:
     (finding,) = [
         item for item in findings("vllm:num_requests_waiting") if item.severity is Severity.ERROR
     ]
-    assert finding.fix == f"query: {GOOD}"
-    again = findings(finding.fix.removeprefix("query: "))
+    assert finding.hint == f"query: {GOOD}"
+    again = findings(finding.hint.removeprefix("query: "))
     assert [item for item in again if item.severity is not Severity.INFO] == []
 
 
@@ -182,12 +182,12 @@ def test_the_consequence_depends_on_the_rest_of_the_object(
     findings: Find, options: dict[str, Any], sentence: str
 ) -> None:
     found = findings("vllm:num_requests_waiting", **options)
-    assert sentence in next(item.why for item in found if item.rule == "multi-element-query")
+    assert sentence in next(item.why for item in found if item.code == "multi-element-query")
 
 
 def test_the_charts_own_trigger_is_inert(findings: Find) -> None:
     """Document 000's fallback snippet: enabled and fallback, nothing else."""
-    rules = {item.rule for item in findings(minReplicaCount=None, fallback=FALLBACK)}
+    rules = {item.code for item in findings(minReplicaCount=None, fallback=FALLBACK)}
     assert {
         "multi-element-query",
         "wrong-label",
@@ -198,7 +198,7 @@ def test_the_charts_own_trigger_is_inert(findings: Find) -> None:
 
 def test_a_finding_about_a_default_stands_at_what_is_around_it(findings: Find) -> None:
     found = findings(GOOD, minReplicaCount=None)
-    place = next(item.place for item in found if item.rule == "scale-to-zero-by-omission")
+    place = next(item.place for item in found if item.code == "scale-to-zero-by-omission")
     assert str(place).startswith("<stdin>:13:5")
 
 

@@ -1,9 +1,9 @@
 """What a check says, and what it looks at.
 
-A rule is a function from an application to findings. It knows one thing that goes wrong in a
-cluster although every object is accepted there. To add one: write the function in the module of its
-subject, name it in :mod:`stoker.checks.registry`, and give the tests a file that has the fault and
-one that has not.
+A rule is a function from a ScaledObject, or from all files, to findings. It knows one thing that
+goes wrong in a cluster although every object is accepted there. To add one: write the function in
+the module of its subject, name it in :mod:`stoker.checks.registry`, write its page in ``pages/``,
+and give the tests a file that has the fault and one that has not.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import promql_parser
 
+from stoker.checks.edits import Edit
 from stoker.errors import Place
 from stoker.resources.bundle import Application, Bundle
 from stoker.resources.document import Manifest
@@ -32,29 +34,46 @@ class Severity(StrEnum):
 class Finding:
     """One thing that is wrong, in three sentences, and where."""
 
-    rule: str  # multi-element-query
+    code: str  # multi-element-query
     severity: Severity
     message: str  # what is wrong
-    why: str  # what happens in a cluster
-    fix: str  # what to write instead
+    why: str  # what happens in a cluster; empty where the message says it
+    hint: str  # what to write instead; empty where nobody knows
     place: Place
-    about: str = ""  # the object: ScaledObject vllm-llama3-scaledobject
+    resource: str = ""  # the object: ScaledObject vllm-llama3-scaledobject
+    edits: tuple[Edit, ...] = ()  # that mend it and change nothing else
+
+    @property
+    def order(self) -> tuple[str, int, int, int, str, str]:
+        """By place, the worst first at each."""
+        place = self.place
+        worst = _ORDER[self.severity]
+        return place.file, place.line or 0, place.column or 0, worst, self.code, self.message
+
+
+_ORDER = {severity: number for number, severity in enumerate(Severity)}
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An application that something scales, with its queries parsed."""
+    """A ScaledObject with its queries parsed, and what it scales as far as the files say."""
 
-    application: Application
+    application: Application | None  # None: what it scales is not in the files, or no vLLM
     scaling: ScalingSpec
     manifest: Manifest  # the ScaledObject
     bundle: Bundle
     queries: tuple[Query, ...]
+    deployment: Manifest | None = None  # None: not in the files
 
     @property
     def scales_to_zero(self) -> bool:
         """Whether KEDA may take it to zero."""
         return self.scaling.min_replicas == 0 or self.scaling.idle_replica_count == 0
+
+    @property
+    def model(self) -> str:
+        """The name that the engines report, or a placeholder where the files do not say."""
+        return self.application.workload.model if self.application else "MODEL"
 
     def place(self, *path: str | int, key: bool = False) -> Place:
         """Where the user wrote what stands at *path* below ``spec`` of the ScaledObject."""
@@ -64,11 +83,23 @@ class Subject:
         """Whether the user wrote it, or it is a default."""
         return self.manifest.origin.exists(("spec", *path))
 
+    def edit(self, *path: str | int, **change: Any) -> tuple[Edit, ...]:
+        """A change of what the user wrote at *path* below ``spec``; none where it is a default."""
+        if not self.is_written(*path):
+            return ()
+        origin = self.manifest.origin
+        return (Edit(origin.document, origin.written(("spec", *path)), **change),)
+
     def finding(
-        self, rule: str, severity: Severity, text: tuple[str, str, str], place: Place
+        self,
+        code: str,
+        severity: Severity,
+        text: tuple[str, str, str],
+        place: Place,
+        edits: tuple[Edit, ...] = (),
     ) -> Finding:
-        """A finding about this ScaledObject; *text* is message, why and fix."""
-        return Finding(rule, severity, *text, place, f"ScaledObject {self.scaling.name}")
+        """A finding about this ScaledObject; *text* is message, why and hint."""
+        return Finding(code, severity, *text, place, f"ScaledObject {self.scaling.name}", edits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +113,9 @@ class Query:
 
 
 Rule = Callable[[Subject], Iterator[Finding]]
+BundleRule = Callable[[Bundle], Iterator[Finding]]
+
+
+def code_of(rule: Callable[..., object]) -> str:
+    """``multi-element-query`` of ``multi_element_query``."""
+    return rule.__name__.replace("_", "-")

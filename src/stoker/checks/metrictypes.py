@@ -66,7 +66,7 @@ def keepalive_couples_models(subject: Subject) -> Iterator[Finding]:
     for query in subject.queries:
         if not any(_is_unfiltered_traffic(item.selector) for item in _traffic(query)):
             continue
-        model = subject.application.workload.model
+        model = subject.model
         text = (
             "the traffic of every model keeps this one awake, and scales it",
             (

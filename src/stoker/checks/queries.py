@@ -94,7 +94,7 @@ def _one_element(query: Query, subject: Subject) -> str:
     if isinstance(tree, ast.VectorSelector) and metric_name(tree) in metrics.ENGINE:
         others = [item for item in tree.matchers.matchers if item.name not in _MODEL_LABELS]
         if not others and not tree.matchers.or_matchers and tree.name:
-            text = f'{tree.name}{{model_name="{subject.application.workload.model}"}}'
+            text = f'{tree.name}{{model_name="{subject.model}"}}'
     return f"sum({text})"
 
 
@@ -112,7 +112,7 @@ def wrong_label(subject: Subject) -> Iterator[Finding]:
                 "Nothing matches, unless a relabelling adds it, and an empty result is a good 0 to "
                 f"KEDA, not an error. {_empty_result(subject)}"
             ),
-            f'{item.label}="{subject.application.workload.model}"',
+            f'{item.label}="{subject.model}"',
         )
         place = query_place(subject, item.query)
         yield subject.finding("wrong-label", Severity.ERROR, text, place)
@@ -120,10 +120,12 @@ def wrong_label(subject: Subject) -> Iterator[Finding]:
 
 def wrong_model_name(subject: Subject) -> Iterator[Finding]:
     """A model name that no engine of these files serves."""
+    if subject.application is None:
+        return  # nothing is known about what it serves
     workloads = [application.workload for application in subject.bundle.applications]
     reported = [workload.model for workload in workloads]
     requested = [name for workload in workloads for name in (workload.model, *workload.aliases)]
-    own = subject.application.workload.model
+    own = subject.model
     for item in selected(subject):
         names = requested if item.label == "model" else reported
         for matcher in matchers(item.selector, item.label):
@@ -154,7 +156,7 @@ def _empty_result(subject: Subject) -> str:
 
 def unfiltered_query(subject: Subject) -> Iterator[Finding]:
     """A metric of all models together."""
-    own = subject.application.workload.model
+    own = subject.model
     severity = Severity.WARNING if len(subject.bundle.applications) > 1 else Severity.INFO
     for item in selected(subject):
         if item.metric not in metrics.ENGINE - metrics.WITHOUT_MODEL_NAME:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import promql_parser
 
 from stoker.checks import fallbacks, metrictypes, queries, replicas, triggers
-from stoker.checks.base import Finding, Query, Rule, Severity, Subject
-from stoker.resources.bundle import Application, Bundle
-from stoker.scaling.spec import TriggerSpec
+from stoker.checks.base import BundleRule, Finding, Query, Rule, Subject, code_of
+from stoker.resources.bundle import Bundle
+from stoker.scaling.spec import ScalingSpec, TriggerSpec
 
 RULES: tuple[Rule, ...] = (
     queries.query_syntax,
@@ -40,38 +42,44 @@ RULES: tuple[Rule, ...] = (
     fallbacks.fallback_above_maximum,
 )
 
-_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+BUNDLE_RULES: tuple[BundleRule, ...] = ()
+
+# What is told without a rule: see :mod:`stoker.checks.refusals`.
+_OTHERS = ("unreadable", "refused", "target-not-in-files", "not-read")
+
+
+def codes() -> tuple[str, ...]:
+    """Every code that a finding can have."""
+    return (*_OTHERS, *map(code_of, RULES), *map(code_of, BUNDLE_RULES))
 
 
 def check(bundle: Bundle) -> tuple[Finding, ...]:
     """Everything that the rules find, in the order of places, the worst first at each."""
     findings = {
-        finding
-        for application in bundle.applications
-        if (subject := _subject(application, bundle)) is not None
-        for rule in RULES
-        for finding in rule(subject)
+        finding for subject in _subjects(bundle) for rule in RULES for finding in rule(subject)
     }
-    return tuple(sorted(findings, key=_key))
+    findings |= {finding for bundle_rule in BUNDLE_RULES for finding in bundle_rule(bundle)}
+    return tuple(sorted(findings, key=lambda finding: finding.order))
 
 
-def _key(finding: Finding) -> tuple[str, int, int, int, str, str]:
-    place = finding.place
-    order = _ORDER[finding.severity]
-    return place.file, place.line or 0, place.column or 0, order, finding.rule, finding.message
+def _subjects(bundle: Bundle) -> Iterator[Subject]:
+    """What the rules look at: every ScaledObject."""
+    for application in bundle.applications:
+        scaling, manifest = application.scaling, application.scaled_object
+        if scaling is not None and manifest is not None:
+            queries = _queries(scaling)
+            yield Subject(application, scaling, manifest, bundle, queries, application.deployment)
+    for alone in bundle.unattached:
+        queries = _queries(alone.scaling)
+        yield Subject(None, alone.scaling, alone.manifest, bundle, queries, alone.deployment)
 
 
-def _subject(application: Application, bundle: Bundle) -> Subject | None:
-    """What the rules look at, None where nothing scales the application."""
-    scaling, manifest = application.scaling, application.scaled_object
-    if scaling is None or manifest is None:
-        return None
-    queries = tuple(
+def _queries(scaling: ScalingSpec) -> tuple[Query, ...]:
+    return tuple(
         _query(trigger)
         for trigger in scaling.triggers
         if trigger.type == "prometheus" and trigger.metadata.get("query", "").strip()
     )
-    return Subject(application, scaling, manifest, bundle, queries)
 
 
 def _query(trigger: TriggerSpec) -> Query:

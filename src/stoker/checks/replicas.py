@@ -112,10 +112,10 @@ def idle_not_zero(subject: Subject) -> Iterator[Finding]:
 
 def replica_count_ignored(subject: Subject) -> Iterator[Finding]:
     """A fixed number of replicas beside an autoscaler."""
-    deployment = subject.application.deployment
-    if not deployment.origin.exists(("spec", "replicas")):
+    deployment = subject.deployment
+    if deployment is None or not deployment.origin.exists(("spec", "replicas")):
         return
-    if subject.application.from_chart:
+    if subject.application is not None and subject.application.from_chart:
         severity, message = Severity.INFO, "replicaCount is ignored: KEDA owns the number"
         why = "The chart leaves spec.replicas out of the Deployment when keda.enabled is true"
     else:
@@ -129,6 +129,8 @@ def replica_count_ignored(subject: Subject) -> Iterator[Finding]:
 def no_termination_grace(subject: Subject) -> Iterator[Finding]:
     """Thirty seconds to finish answers at scale-down."""
     application = subject.application
+    if application is None:
+        return
     origin = application.deployment.origin
     path = ("spec", "template", "spec", "terminationGracePeriodSeconds")
     if not application.from_chart and origin.exists(path):

@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from stoker.cli.console import EXIT_NO, use_color
-from stoker.cli.files import file_options
+from stoker.cli.console import EXIT_ERROR, EXIT_NO, use_color
 
 if TYPE_CHECKING:  # pydantic and the PromQL grammar are not needed to print a help page
-    from stoker.checks import Finding
-    from stoker.resources import Bundle
+    from collections.abc import Iterable
 
-_COLORS = {"error": "red", "warning": "yellow", "info": "cyan"}
-_SEVERITIES = ("error", "warning", "info")
+    from stoker.checks import Finding
+    from stoker.resources import Reading
+
+
+def _explain(context: click.Context, _option: click.Parameter, code: str | None) -> None:
+    """`--explain CODE` needs no file."""
+    if code is None:
+        return
+    from stoker.checks import codes  # noqa: PLC0415 - keeps `--help` fast
+    from stoker.checks.examining import known_code  # noqa: PLC0415
+    from stoker.checks.pages import read_page  # noqa: PLC0415
+
+    if code == "all":
+        width = max(map(len, codes()))
+        for name in codes():
+            page = read_page(name)
+            print(f"{name:<{width}}  {page.severity:<7}  {page.summary}")
+    else:
+        print(read_page(known_code(code, "--explain")).text, end="")
+    context.exit()
 
 
 @click.command(short_help="Say what is wrong in files, and what to write instead.")
-@file_options
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "-n",
+    "--namespace",
+    default="default",
+    show_default=True,
+    help="Namespace of objects that name none.",
+)
+@click.option("--release", default="vllm", show_default=True, help="Helm release name.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="For people, programs, code scanning, or annotations of a pull request.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["warning", "error", "never"]),
@@ -32,65 +59,64 @@ _SEVERITIES = ("error", "warning", "info")
     show_default=True,
     help="End with 1 when there is a finding of this severity or worse.",
 )
+@click.option("--select", multiple=True, metavar="CODE", help="Only these rules.")
+@click.option("--ignore", multiple=True, metavar="CODE", help="Not these rules.")
+@click.option(
+    "--explain",
+    metavar="CODE",
+    is_eager=True,
+    expose_value=False,
+    callback=_explain,
+    help="Print the page of a rule; `all` lists them.",
+)
 def check(
-    *, files: tuple[str, ...], namespace: str, release: str, output: str, fail_on: str
+    *,
+    files: tuple[str, ...],
+    namespace: str,
+    release: str,
+    output: str,
+    fail_on: str,
+    **options: Any,
 ) -> int:
-    """Say what is wrong in FILE... although a cluster accepts it, and what to write instead.
+    """Say what is wrong in FILE..., and what to write instead.
 
-    Files that cannot be read or understood end with 2. `-` reads from standard input.
+    That is what a cluster refuses, and what it accepts and does not do as it reads. `-` reads from
+    standard input. A comment `# stoker: ignore[CODE]` behind a line, above it, or at the head of
+    a document keeps a finding quiet.
+
+    Ends with 0 when there is nothing, with 1 when there are findings of the severity of `--fail-on`
+    or worse, with 2 when a file cannot be read.
     """
-    from stoker.checks import check as find  # noqa: PLC0415 - keeps `--help` fast
-    from stoker.resources import load  # noqa: PLC0415
+    from stoker.checks import Selection, examine  # noqa: PLC0415 - keeps `--help` fast
+    from stoker.resources import inspect  # noqa: PLC0415
 
-    bundle = load(files, release=release, namespace=namespace, stdin=sys.stdin)
-    findings = find(bundle)
-    if output == "json":
-        print(_as_json(findings, bundle))
-    else:
-        color = use_color(sys.stdout)
-        for finding in findings:
-            print(finding_text(finding, color=color))
-        for skipped in bundle.skipped:
-            print(f"skipped: {skipped.what}: {skipped.reason}\n  --> {skipped.place}\n")
-        print(_summary(findings, bundle))
+    selection = Selection.of(options["select"], options["ignore"])
+    reading = inspect(files, release=release, namespace=namespace, stdin=sys.stdin)
+    findings = examine(reading, selection)
+    _tell(findings, reading, output)
+    if reading.unreadable:
+        return EXIT_ERROR
     return EXIT_NO if _fails(findings, fail_on) else 0
 
 
-def finding_text(finding: Finding, *, color: bool = False) -> str:
-    """A finding as errors are told: what, where, why, and the hint."""
-    severity = str(finding.severity)
-    title = (
-        click.style(f"{severity}:", fg=_COLORS[severity], bold=True) if color else f"{severity}:"
-    )
-    about = f" ({finding.about})" if finding.about else ""
-    return (
-        f"{title} {finding.message}{about}\n"
-        f"  --> {finding.place}\n\n"
-        f"why: {finding.why}\n"
-        f"hint: {finding.fix}\n"
-        f"rule: {finding.rule}\n"
-    )
+def _tell(findings: tuple[Finding, ...], reading: Reading, output: str) -> None:
+    from stoker import __version__  # noqa: PLC0415 - keeps `--help` fast
+    from stoker.cli import findings as forms  # noqa: PLC0415
 
-
-def _summary(findings: Iterable[Finding], bundle: Bundle) -> str:
-    counts = Counter(str(finding.severity) for finding in findings)
-    told = [_count(counts[severity], severity) for severity in _SEVERITIES if counts[severity]]
-    models = _count(len(bundle.applications), "model server")
-    scaled = _count(sum(a.scaling is not None for a in bundle.applications), "ScaledObject")
-    return f"{', '.join(told) or 'nothing wrong'} in {models} with {scaled}"
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "" if number == 1 or noun == "info" else "s"
-    return f"{number} {noun}{plural}"
-
-
-def _as_json(findings: Sequence[Finding], bundle: Bundle) -> str:
-    document = {
-        "findings": [asdict(finding) for finding in findings],
-        "skipped": [asdict(skipped) for skipped in bundle.skipped],
-    }
-    return json.dumps(document, indent=2)
+    if output == "json":
+        print(forms.as_json(findings))
+    elif output == "sarif":
+        print(forms.as_sarif(findings, __version__))
+    elif output == "github":
+        if findings:
+            print(forms.as_github(findings))
+    else:
+        color = use_color(sys.stdout)
+        for finding in findings:
+            print(forms.finding_text(finding, color=color))
+        bundle = reading.bundle
+        scaled = sum(1 for item in bundle.objects if item.kind == "ScaledObject")
+        print(forms.summary(findings, len(bundle.applications), scaled))
 
 
 def _fails(findings: Iterable[Finding], fail_on: str) -> bool:

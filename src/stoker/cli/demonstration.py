@@ -20,8 +20,8 @@ from rich.live import Live
 from stoker.api.client import Client
 from stoker.api.views import ModelOverview, Overview
 from stoker.checks import check
-from stoker.cli.check import finding_text
 from stoker.cli.examples import example
+from stoker.cli.findings import finding_text
 from stoker.clock import pause, stopwatch
 from stoker.errors import ConflictError, MachineError
 from stoker.reports.demo import Sample, Verdict, timeline, verdict

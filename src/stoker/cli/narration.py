@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from stoker.checks import Finding
-from stoker.cli.check import finding_text
 from stoker.cli.console import error_text, use_color
+from stoker.cli.findings import finding_text
 from stoker.clock import local_time, rfc3339
 from stoker.errors import StokerError
 from stoker.events import Event

@@ -5,7 +5,16 @@
 such objects first, and ``bundle`` joins them.
 """
 
-from stoker.resources.bundle import Application, Bundle, Skipped, load, render
+from stoker.resources.bundle import (
+    Application,
+    Bundle,
+    Reading,
+    Skipped,
+    Unattached,
+    inspect,
+    load,
+    render,
+)
 from stoker.resources.monitoring import PlacedMonitor
 from stoker.resources.workload import Probe, Workload
 
@@ -14,8 +23,11 @@ __all__ = [
     "Bundle",
     "PlacedMonitor",
     "Probe",
+    "Reading",
     "Skipped",
+    "Unattached",
     "Workload",
+    "inspect",
     "load",
     "render",
 ]

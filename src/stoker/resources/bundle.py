@@ -50,10 +50,20 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Unattached:
+    """A ScaledObject whose target is not run from these files; it can still be looked at."""
+
+    scaling: ScalingSpec
+    manifest: Manifest
+    deployment: Manifest | None = None  # None: its target is not in the files
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """What was read. ``documents`` are the raw ones, with places.
 
-    ``monitors`` and ``services`` say what is scraped.
+    ``monitors`` and ``services`` say what is scraped. ``objects`` are all Kubernetes objects, those
+    of unknown kinds and those that Helm values become among them.
     """
 
     applications: tuple[Application, ...]
@@ -61,6 +71,17 @@ class Bundle:
     documents: tuple[Document, ...]
     monitors: tuple[PlacedMonitor, ...] = ()
     services: tuple[ServiceFacts, ...] = ()
+    unattached: tuple[Unattached, ...] = ()
+    objects: tuple[Manifest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What could be read of files, and everything that is wrong with the rest."""
+
+    bundle: Bundle
+    unreadable: tuple[InputError, ...]  # no files, or not YAML
+    refused: tuple[InputError, ...]  # objects that a cluster would refuse or could not run
 
 
 def load(
@@ -81,23 +102,42 @@ def load(
     Raises:
         InputErrors: everything that is wrong in all documents, in the order of places.
     """
-    documents, errors = load_documents(paths, stdin)
+    documents, unreadable = load_documents(paths, stdin)
+    reader = _read(documents, release, namespace)
+    errors = [*unreadable, *reader.errors, *reader.missing]
+    if not errors and not reader.applications:
+        errors.append(_nothing(paths, reader.skipped))
+    if errors:
+        raise InputErrors(sorted(errors, key=_order))
+    return reader.bundle(documents)
+
+
+def inspect(
+    paths: Sequence[str],
+    *,
+    release: str = "vllm",
+    namespace: str = "default",
+    stdin: TextIO | None = None,
+) -> Reading:
+    """Read as :func:`load` does, and keep what is right beside what is wrong.
+
+    A ScaledObject may stand alone here: its target can be in the cluster already.
+    """
+    documents, unreadable = load_documents(paths, stdin)
+    reader = _read(documents, release, namespace)
+    return Reading(
+        reader.bundle(documents),
+        tuple(sorted(unreadable, key=_order)),
+        tuple(sorted(reader.errors, key=_order)),
+    )
+
+
+def _read(documents: Iterable[Document], release: str, namespace: str) -> _Reader:
     reader = _Reader(release, namespace)
-    reader.errors.extend(errors)
     for document in documents:
         reader.read(document)
     reader.finish()
-    if not reader.errors and not reader.applications:
-        reader.errors.append(_nothing(paths, reader.skipped))
-    if reader.errors:
-        raise InputErrors(sorted(reader.errors, key=_order))
-    return Bundle(
-        tuple(reader.applications),
-        tuple(reader.skipped),
-        documents,
-        tuple(reader.monitors),
-        tuple(reader.services),
-    )
+    return reader
 
 
 def render(bundle: Bundle) -> list[dict[str, Any]]:
@@ -129,7 +169,10 @@ class _Reader:
 
     def __init__(self, release: str, namespace: str) -> None:
         self.errors: list[InputError] = []
+        self.missing: list[InputError] = []  # what would be needed to run, though not to look
         self.applications: list[Application] = []
+        self.unattached: list[Unattached] = []
+        self.objects: list[Manifest] = []
         self.skipped: list[Skipped] = []
         self.monitors: list[PlacedMonitor] = []
         self.services: list[ServiceFacts] = []
@@ -139,6 +182,18 @@ class _Reader:
         self._deployments: list[Manifest] = []
         self._scaled_objects: list[Manifest] = []
         self._names: set[str] = set()
+
+    def bundle(self, documents: Sequence[Document]) -> Bundle:
+        """What was collected."""
+        return Bundle(
+            tuple(self.applications),
+            tuple(self.skipped),
+            tuple(documents),
+            tuple(self.monitors),
+            tuple(self.services),
+            tuple(self.unattached),
+            tuple(self.objects),
+        )
 
     def read(self, document: Document) -> None:
         """One document. Lists of kind ``List`` are opened."""
@@ -155,6 +210,7 @@ class _Reader:
 
     def _sort(self, manifest: Manifest) -> None:
         kind = manifest.kind
+        self.objects.append(manifest)
         if kind == "Deployment":
             self._deployments.append(manifest)
         elif kind == "ScaledObject":
@@ -218,7 +274,8 @@ class _Reader:
         if workload is None:
             what = f"Deployment {deployment.name}"
             self.skipped.append(Skipped(what, "no container runs vLLM", deployment.place()))
-            if scaled_object is not None:
+            if scaled_object is not None and scaling is not None:
+                self.unattached.append(Unattached(scaling, scaled_object, deployment))
                 reason, place = f"it scales {what}, which is not run", scaled_object.place()
                 self.skipped.append(Skipped(f"ScaledObject {scaled_object.name}", reason, place))
             return
@@ -235,6 +292,9 @@ class _Reader:
         for model, reason, place in self._charts.not_rendered:
             self.skipped.append(Skipped(f"model {model}", reason, place))
         for one in self._charts.rendered:
+            self.objects.append(one.deployment)
+            if one.scaled_object is not None:
+                self.objects.append(one.scaled_object)
             self._join(one.deployment, one.scaled_object, one.sources, from_chart=True)
         targets: dict[str, Manifest] = {}
         for scaled_object in self._scaled_objects:
@@ -287,7 +347,9 @@ class _Reader:
         hint = did_you_mean(target, there) if target == scaling.target.name else None
         if hint is None:
             hint = f"there is {', '.join(there)}" if there else "there is no Deployment at all"
-        self._error(f"the scale target `{scaling.target}` is not in these files", place, hint)
+        message = f"the scale target `{scaling.target}` is not in these files"
+        self.missing.append(InputError(message, hint=hint, place=place))
+        self.unattached.append(Unattached(scaling, scaled_object))
 
 
 def _target_name(manifest: Manifest) -> str:

@@ -34,10 +34,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a file. ``value`` is plain data: dicts, lists and scalars."""
+    """One document of a file. ``value`` is plain data: dicts, lists and scalars.
+
+    ``text`` is what was read, ``line`` the number of lines in the file before it.
+    """
 
     file: str
     root: Node
+    text: str = field(default="", repr=False)
+    line: int = 0
 
     @property
     def value(self) -> Any:

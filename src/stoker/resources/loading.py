@@ -68,7 +68,7 @@ def _read_source(
         if not isinstance(root.value, dict):
             errors.append(_not_a_mapping(root.value, Place(name, root.line, root.column)))
             continue
-        documents.append(Document(name, root))
+        documents.append(Document(name, root, part, line))
     if not found:
         errors.append(InputError("the file is empty", place=Place(name)))
 

@@ -1,0 +1,125 @@
+"""Changes of a file's text that leave everything else in it, comments too, as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from stoker.resources.document import Document, Path
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PLAIN = re.compile(r"[A-Za-z_(][\w ().,:<>=+*/{}\[\]~!|^-]*")
+_AMBIGUOUS = re.compile(r": |:$| #|^(y|n|yes|no|on|off|true|false|null)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A new value for what stands at *path* of a document, or its removal."""
+
+    document: Document = field(compare=False, repr=False)
+    path: Path  # from the root of the document, as the user wrote it
+    value: str | int | None = None  # None: remove the key and its value
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    start: int
+    end: int
+    text: str
+
+
+def apply(text: str, document: Document, edits: Iterable[Edit]) -> str:
+    """*text*, the whole file, with *edits* of *document* in it.
+
+    An edit that cannot be made without touching its surroundings (an alias, a flow mapping) is
+    left out; edits that overlap an earlier one too.
+    """
+    begin = _offset(text, document.line)
+    root = yaml.compose(document.text, Loader=_LOADER)
+    changes = [
+        change for edit in edits if (change := _change(document.text, root, edit)) is not None
+    ]
+    for change in _apart(changes):
+        text = text[: begin + change.start] + change.text + text[begin + change.end :]
+    return text
+
+
+def _offset(text: str, lines: int) -> int:
+    """Where the line after the first *lines* begins."""
+    at = 0
+    for _ in range(lines):
+        at = text.index("\n", at) + 1
+    return at
+
+
+def _apart(changes: Sequence[_Change]) -> list[_Change]:
+    """Those that do not overlap, the last first, so that earlier offsets stay true."""
+    kept: list[_Change] = []
+    for change in changes:
+        if all(change.end <= other.start or other.end <= change.start for other in kept):
+            kept.append(change)
+    return sorted(kept, key=lambda change: change.start, reverse=True)
+
+
+def _change(text: str, root: Any, edit: Edit) -> _Change | None:
+    found = _find(root, edit.path)
+    if found is None:
+        return None
+    key, node = found
+    if edit.value is None:
+        return _removal(text, key, node)
+    if not isinstance(node, yaml.ScalarNode):
+        return None
+    start, end = node.start_mark.index, node.end_mark.index
+    return _Change(start, end, _scalar(edit.value, text[start:end]))
+
+
+def _find(node: Any, path: Path) -> tuple[Any, Any] | None:
+    """The key and the value at *path*; None where an alias or a merge leads there."""
+    key = None
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [pair for pair in node.value if pair[0].value == str(part)]
+            if len(pairs) != 1 or node.flow_style:
+                return None
+            key, node = pairs[0]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            key, node = None, node.value[part]
+        else:
+            return None
+        if key is not None and node.start_mark.index < key.end_mark.index:
+            return None  # an alias: its anchor stands before the key
+    return key, node
+
+
+def _removal(text: str, key: Any, node: Any) -> _Change | None:
+    """The lines of a key in a block mapping. None where something else stands on them."""
+    if key is None:
+        return None
+    start = text.rfind("\n", 0, key.start_mark.index) + 1
+    if text[start : key.start_mark.index].strip():
+        return None  # the first key behind a dash
+    last = node.end_mark.index
+    if isinstance(node, yaml.ScalarNode) and node.style not in {"|", ">"}:
+        end = text.find("\n", last)
+        end = len(text) if end < 0 else end + 1
+    else:
+        end = text.rfind("\n", 0, last) + 1
+    return _Change(start, end, "")
+
+
+def _scalar(value: str | int, written: str) -> str:
+    """*value* in the style of what was *written*."""
+    if isinstance(value, int):
+        return str(value)
+    if "\n" in value or written[:1] == '"' or written[:1] in {"|", ">"}:
+        ending = "\n" if written.endswith("\n") else ""
+        return json.dumps(value, ensure_ascii=False) + ending
+    if written[:1] == "'" or not _PLAIN.fullmatch(value) or _AMBIGUOUS.search(value):
+        return "'" + value.replace("'", "''") + "'"
+    return value
