@@ -10,6 +10,7 @@ from stoker.gateway.policy.request import Request
 from stoker.gateway.policy.settings import EndpointSpec, ModelSettings
 
 UNLIMITED = 1 << 30
+_ROUNDING = 0.001  # seconds; a moment that is a fraction too early would come again and again
 _LEAST_SHARE = 0.1  # of its weight, for an endpoint that has just become ready
 
 
@@ -88,12 +89,12 @@ class Endpoint:
         return self.weight * max(_LEAST_SHARE, grown)
 
     def room_at(self, now: float) -> float | None:
-        """When it may have one more without one being done. None: time alone does not help."""
+        """When it may have one more without one being done, None if time alone brings nothing."""
         load = self.in_flight + self.elsewhere
-        if load >= self.cap or not self.warms_up(now):
+        if load >= self.cap or load < self.allowance(now):
             return None
         warm = self.ready_at + self._settings.slow_start
         if self._settings.pace <= 0:
             return warm
-        grown = (load + 1 - self._settings.burst) / self._settings.pace
-        return min(self.ready_at + grown, warm)
+        grown = self.ready_at + (load + 1 - self._settings.burst) / self._settings.pace
+        return min(max(grown, now + _ROUNDING), warm)

@@ -237,7 +237,7 @@ class Model:
         due = [timers[0][0]] if timers else []
         due += self._changes(now)
         room = (endpoint.room_at(now) for endpoint in self.usable(now))
-        due += [max(at, now) for at in room if at is not None]
+        due += [at for at in room if at is not None]
         return min(due, default=None)
 
     def refuse(
@@ -276,6 +276,10 @@ class Model:
 
     def _tell_held(self, request: Request, now: float, out: list[Action]) -> None:
         if request.stage is not Stage.HELD:
+            return
+        if now >= request.expires:
+            self.leave(request)
+            self._refuse_late(request, now, out)
             return
         cold = not self.ready()
         if cold and self._cold_since is None:
