@@ -1,0 +1,143 @@
+"""Reading KServe's documents: services wait for runtimes and configuration that may come later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from stoker.errors import InputError
+from stoker.resources.document import Manifest
+from stoker.resources.kserve import names, runtimes
+from stoker.resources.kserve.autoscaler import render_autoscaler
+from stoker.resources.kserve.collector import render_collector
+from stoker.resources.kserve.config import CONFIG_MAP, DEFAULT_CONFIG, KServeConfig, read_config
+from stoker.resources.kserve.fields import FRAMEWORKS
+from stoker.resources.kserve.inferenceservice import API_VERSION, InferenceService
+from stoker.resources.kserve.notices import ignored
+from stoker.resources.kserve.podtemplate import Component, render_deployment
+from stoker.resources.kserve.scaling import Reconciler, render_scaled_object
+from stoker.resources.kserve.service import render_service
+from stoker.resources.kserve.validation import problems
+from stoker.resources.translation import Translation
+from stoker.resources.validation import validate
+
+KINDS: Final = ("InferenceService", *runtimes.KINDS)
+
+
+@dataclass(slots=True)
+class KServeReader:
+    """Collects KServe's documents, and translates the services in the end.
+
+    ``as_kserve``: ignore what KServe ignores.
+    """
+
+    namespace: str
+    as_kserve: bool = False
+    errors: list[InputError] = field(default_factory=list)
+    _services: list[Manifest] = field(default_factory=list)
+    _runtimes: list[runtimes.Runtime] = field(default_factory=list)
+    _config: KServeConfig = DEFAULT_CONFIG
+
+    def read(self, manifest: Manifest) -> bool:
+        """One document. False: it is none of KServe's."""
+        if manifest.kind == "ConfigMap" and manifest.name == CONFIG_MAP:
+            try:
+                self._config = read_config(manifest)
+            except InputError as error:
+                self.errors.append(error)
+            return True
+        if not manifest.api_version.startswith(f"{names.GROUP}/"):
+            return False
+        if manifest.kind in runtimes.KINDS:
+            try:
+                self._runtimes.append(runtimes.read_runtime(manifest, self.namespace))
+            except InputError as error:
+                self.errors.append(error)
+            return True
+        if manifest.kind == "InferenceService" and manifest.api_version == API_VERSION:
+            self._services.append(manifest)
+            return True
+        return False
+
+    def translations(self) -> Iterator[Translation]:
+        """What KServe's controller makes of each service; what is wrong is in ``errors``."""
+        how = Reconciler(self._config, self.as_kserve)
+        for manifest in self._services:
+            service, errors = validate(InferenceService, manifest.content, manifest.origin)
+            self.errors.extend(errors)
+            if service is None:
+                continue
+            wrong = tuple(problems(service, manifest))
+            self.errors.extend(wrong)
+            if not wrong:
+                yield self._translation(service, manifest, how)
+
+    def _translation(
+        self, service: InferenceService, manifest: Manifest, how: Reconciler
+    ) -> Translation:
+        reason = _not_run(service, manifest, how.config)
+        if reason:
+            return Translation(manifest, skipped=reason)
+        namespace = service.metadata.namespace or self.namespace
+        predictor = service.spec.predictor
+        model = predictor.model or predictor.huggingface
+        runtime = None
+        if predictor.huggingface is not None and predictor.huggingface.model_format is None:
+            runtime = runtimes.BUILT_IN[0]
+        elif model is not None:
+            runtime = runtimes.choose(model, namespace, self._runtimes)
+        component = Component(service, manifest, namespace, runtime)
+        scaled_object = autoscaler = None
+        if component.autoscaler_class == "keda":
+            scaled_object = render_scaled_object(component, how)
+        elif component.autoscaler_class == "hpa":
+            autoscaler = render_autoscaler(component)
+        notices = tuple(ignored(component))
+        if model is not None and runtime is None:
+            return Translation(
+                manifest,
+                scaled_object=scaled_object,
+                autoscaler=autoscaler,
+                ignored=notices,
+                skipped=_no_runtime(component),
+            )
+        deployment = render_deployment(component)
+        beside = [render_service(component, deployment)]
+        collector = render_collector(component, how.config)
+        if collector is not None:
+            beside.append(collector)
+        return Translation(
+            manifest, deployment, scaled_object, autoscaler, tuple(beside), notices
+        )
+
+
+def _not_run(service: InferenceService, manifest: Manifest, config: KServeConfig) -> str:
+    """Why nothing is translated, empty if it is."""
+    annotations = service.metadata.annotations or {}
+    mode = names.MODES[annotations.get(names.DEPLOYMENT_MODE, config.deployment_mode)]
+    if mode != "Standard":
+        return (
+            f"deployment mode {mode} is not run here: annotate it with "
+            f'{names.DEPLOYMENT_MODE}: "Standard"'
+        )
+    if annotations.get(names.STOP, "").lower() == "true":
+        return f"it is stopped by the annotation {names.STOP}"
+    written = manifest.content["spec"]["predictor"]
+    other = sorted(FRAMEWORKS & set(written))
+    if other:
+        return f"a predictor of {other[0]} does not serve language models"
+    if written.get("workerSpec") is not None:
+        return "a predictor over several nodes (workerSpec) is not run here"
+    predictor = service.spec.predictor
+    if not (predictor.model or predictor.huggingface or predictor.containers):
+        return "its predictor has no model and no container"
+    return ""
+
+
+def _no_runtime(component: Component) -> str:
+    model = component.model
+    if model.get("runtime"):
+        return f"its runtime {model['runtime']} is not in these files"
+    model_format = (model.get("modelFormat") or {}).get("name", "")
+    return f"no runtime in these files serves the model format {model_format}"
