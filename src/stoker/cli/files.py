@@ -8,6 +8,15 @@ from typing import Any
 import click
 
 
+def compat_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--compat kserve``: what upstream ignores is ignored here, too."""
+    return click.option(
+        "--compat",
+        type=click.Choice(["kserve"]),
+        help="Ignore what KServe's controller ignores in an InferenceService.",
+    )(function)
+
+
 def file_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """``FILE... --release --namespace``: as in `stoker up`, so that the objects are the same."""
     for decorate in (

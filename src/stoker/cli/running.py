@@ -33,7 +33,13 @@ SIMULATED_GPUS = 8  # a machine that pretends to have GPUs pretends to be a usua
 
 def run_up(flags: dict[str, Any]) -> None:
     """Run until a signal. Raises StokerError before anything is started, if it cannot start."""
-    bundle = load(flags["files"], release=flags["release"], namespace=flags["namespace"])
+    bundle = load(
+        flags["files"],
+        release=flags["release"],
+        namespace=flags["namespace"],
+        stdin=sys.stdin,
+        as_kserve=flags["compat"] == "kserve",
+    )
     check_triggers(bundle)
     engine = engine_of(flags)
     options = options_of(flags)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stoker.cli.files import compat_option
 from stoker.cli.params import DURATION
 
 
@@ -70,6 +71,7 @@ from stoker.cli.params import DURATION
 @click.option("--profile", help="Simulated engine: model and GPU, such as llama-3.1-8b-a100.")
 @click.option("--startup", type=DURATION, help="Simulated engine: length of its cold start.")
 @click.option("--max-num-seqs", type=click.IntRange(1), help="Simulated engine: batch limit.")
+@compat_option
 @click.option(
     "--until-stdin-closes",
     is_flag=True,
@@ -79,8 +81,8 @@ from stoker.cli.params import DURATION
 def up(**flags: Any) -> None:
     """Run model servers, gateway, metrics and autoscaler from FILE... until Ctrl-C.
 
-    FILE is a values.yaml of the vLLM production-stack, or Kubernetes documents (ScaledObject,
-    Deployment), or a directory of them, or - for standard input.
+    FILE is a values.yaml of the vLLM production-stack, or Kubernetes documents (InferenceService,
+    ScaledObject, Deployment), or a directory of them, or - for standard input.
 
     The first Ctrl-C finishes requests and stops replicas gracefully, the second one forces.
     """

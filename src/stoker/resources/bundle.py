@@ -10,6 +10,8 @@ from stoker.errors import InputError, InputErrors, Place
 from stoker.metrics.monitors import ServiceFacts
 from stoker.resources import helmvalues
 from stoker.resources.charts import ChartReader
+from stoker.resources.customresources import KINDS as CUSTOM_KINDS
+from stoker.resources.customresources import CustomResources
 from stoker.resources.document import Document, Manifest, Origin
 from stoker.resources.environment import Sources, source_values
 from stoker.resources.kubernetes import read_deployment
@@ -21,11 +23,12 @@ from stoker.resources.monitoring import (
     read_service,
 )
 from stoker.resources.scaledobject import read_scaled_object
+from stoker.resources.translation import Ignored, Translation
 from stoker.resources.validation import did_you_mean
 from stoker.resources.workload import Workload
 from stoker.scaling.spec import ScalingSpec
 
-_READ = ("Deployment", "ScaledObject", "Secret", "ConfigMap", "Service", *MONITORS)
+_READ = ("Deployment", "ScaledObject", "Secret", "ConfigMap", "Service", *MONITORS, *CUSTOM_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Application:
     deployment: Manifest
     scaled_object: Manifest | None
     from_chart: bool = False  # rendered from Helm values
+    translation: Translation | None = None  # of the custom resource that it was made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Bundle:
     """What was read. ``documents`` are the raw ones, with places.
 
     ``monitors`` and ``services`` say what is scraped. ``objects`` are all Kubernetes objects, those
-    of unknown kinds and those that Helm values become among them.
+    of unknown kinds and those that Helm values and custom resources become among them. ``ignored``
+    are fields that the controller of a custom resource takes no notice of.
     """
 
     applications: tuple[Application, ...]
@@ -73,6 +78,7 @@ class Bundle:
     services: tuple[ServiceFacts, ...] = ()
     unattached: tuple[Unattached, ...] = ()
     objects: tuple[Manifest, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ def load(
     release: str = "vllm",
     namespace: str = "default",
     stdin: TextIO | None = None,
+    as_kserve: bool = False,
 ) -> Bundle:
     """Read files, directories and ``-``.
 
@@ -98,12 +105,13 @@ def load(
         release: the Helm release that values belong to.
         namespace: of objects that name none.
         stdin: what ``-`` reads.
+        as_kserve: ignore what KServe's controller ignores in an InferenceService.
 
     Raises:
         InputErrors: everything that is wrong in all documents, in the order of places.
     """
     documents, unreadable = load_documents(paths, stdin)
-    reader = _read(documents, release, namespace)
+    reader = _read(documents, release, namespace, as_kserve=as_kserve)
     errors = [*unreadable, *reader.errors, *reader.missing]
     if not errors and not reader.applications:
         errors.append(_nothing(paths, reader.skipped))
@@ -118,13 +126,14 @@ def inspect(
     release: str = "vllm",
     namespace: str = "default",
     stdin: TextIO | None = None,
+    as_kserve: bool = False,
 ) -> Reading:
     """Read as :func:`load` does, and keep what is right beside what is wrong.
 
     A ScaledObject may stand alone here: its target can be in the cluster already.
     """
     documents, unreadable = load_documents(paths, stdin)
-    reader = _read(documents, release, namespace)
+    reader = _read(documents, release, namespace, as_kserve=as_kserve)
     return Reading(
         reader.bundle(documents),
         tuple(sorted(unreadable, key=_order)),
@@ -132,8 +141,10 @@ def inspect(
     )
 
 
-def _read(documents: Iterable[Document], release: str, namespace: str) -> _Reader:
-    reader = _Reader(release, namespace)
+def _read(
+    documents: Iterable[Document], release: str, namespace: str, *, as_kserve: bool
+) -> _Reader:
+    reader = _Reader(release, namespace, as_kserve=as_kserve)
     for document in documents:
         reader.read(document)
     reader.finish()
@@ -147,6 +158,8 @@ def render(bundle: Bundle) -> list[dict[str, Any]]:
         manifests.append(dict(application.deployment.content))
         if application.scaled_object is not None:
             manifests.append(dict(application.scaled_object.content))
+        if application.translation is not None:
+            manifests.extend(dict(other.content) for other in application.translation.others)
     return manifests
 
 
@@ -167,7 +180,7 @@ def _nothing(paths: Sequence[str], skipped: Iterable[Skipped]) -> InputError:
 class _Reader:
     """Collects what the documents say; objects refer to each other, so they are joined last."""
 
-    def __init__(self, release: str, namespace: str) -> None:
+    def __init__(self, release: str, namespace: str, *, as_kserve: bool = False) -> None:
         self.errors: list[InputError] = []
         self.missing: list[InputError] = []  # what would be needed to run, though not to look
         self.applications: list[Application] = []
@@ -177,7 +190,9 @@ class _Reader:
         self.monitors: list[PlacedMonitor] = []
         self.services: list[ServiceFacts] = []
         self._namespace = namespace
+        self.ignored: list[Ignored] = []
         self._charts = ChartReader(release, namespace)
+        self._custom = CustomResources(namespace, as_kserve=as_kserve)
         self._sources: dict[tuple[str, str], dict[str, str]] = {}
         self._deployments: list[Manifest] = []
         self._scaled_objects: list[Manifest] = []
@@ -193,6 +208,7 @@ class _Reader:
             tuple(self.services),
             tuple(self.unattached),
             tuple(self.objects),
+            tuple(self.ignored),
         )
 
     def read(self, document: Document) -> None:
@@ -211,6 +227,8 @@ class _Reader:
     def _sort(self, manifest: Manifest) -> None:
         kind = manifest.kind
         self.objects.append(manifest)
+        if self._custom.read(manifest):
+            return
         if kind == "Deployment":
             self._deployments.append(manifest)
         elif kind == "ScaledObject":
@@ -226,7 +244,9 @@ class _Reader:
             self._error(f"unknown kind `{kind}`", manifest.place("kind"), hint)
         else:
             what = f"{kind} {manifest.name}".strip()
-            self.skipped.append(Skipped(what, f"kind {kind} is not read", manifest.place()))
+            version = f"{manifest.api_version} of " if kind in CUSTOM_KINDS else ""
+            reason = f"{version or 'kind '}{kind} is not read"
+            self.skipped.append(Skipped(what, reason, manifest.place()))
 
     def _scraped(self, manifest: Manifest) -> None:
         try:
@@ -260,6 +280,7 @@ class _Reader:
         sources: Sources,
         *,
         from_chart: bool = False,
+        translation: Translation | None = None,
     ) -> None:
         """Read a Deployment and what scales it, and keep them or what is wrong with them."""
         workload, errors = read_deployment(deployment, self._namespace, sources)
@@ -283,8 +304,24 @@ class _Reader:
             workload = replace(workload, replicas=1)  # the API server's default
         origin = deployment.place()
         self.applications.append(
-            Application(workload, scaling, origin, deployment, scaled_object, from_chart)
+            Application(
+                workload, scaling, origin, deployment, scaled_object, from_chart, translation
+            )
         )
+
+    def _translated(self, one: Translation) -> None:
+        """What the controller of a custom resource makes of it."""
+        self.ignored.extend(one.ignored)
+        self.objects.extend(one.objects)
+        if one.deployment is not None:
+            self._join(one.deployment, one.scaled_object, self._sources, translation=one)
+            return
+        self.skipped.append(Skipped(one.name, one.skipped, one.source.place()))
+        if one.scaled_object is not None:
+            scaling, errors = read_scaled_object(one.scaled_object, self._namespace)
+            self.errors.extend(errors)
+            if scaling is not None:
+                self.unattached.append(Unattached(scaling, one.scaled_object))
 
     def finish(self) -> None:
         """Join Deployments with their ScaledObjects, and check what only shows together."""
@@ -296,6 +333,9 @@ class _Reader:
             if one.scaled_object is not None:
                 self.objects.append(one.scaled_object)
             self._join(one.deployment, one.scaled_object, one.sources, from_chart=True)
+        for translation in self._custom.translations():
+            self._translated(translation)
+        self.errors.extend(self._custom.errors)
         targets: dict[str, Manifest] = {}
         for scaled_object in self._scaled_objects:
             target = _target_name(scaled_object)

@@ -9,24 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from stoker.resources.commandline import served_names
+
+
+def _options(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _PORT: Final = "8080"
 MODEL_MOUNT: Final = "/mnt/models"
 SOURCE_URI: Final = "internal.serving.kserve.io/storage-initializer-sourceuri"
 _HUB: Final = "hf://"
-_WITHOUT_VALUE: Final = frozenset(
-    """--disable_lower_case --disable_special_tokens --return_token_type_ids --return_probabilities
-    --disable_log_requests --disable_log_stats --enable_docs_url""".split()
-)
+_WITHOUT_VALUE: Final = _options("""
+    --disable_lower_case --disable_special_tokens --enable_docs_url --return_probabilities
+    --return_token_type_ids
+""")
 # Options of the wrapper that vLLM does not know; those without a value are above.
-_OWN: Final = _WITHOUT_VALUE | frozenset(
-    """--access_log_format --backend --configure_logging --disable_log_stats --enable_grpc
-    --enable_latency_logging --grpc_port --http_port --log_config_file --max_asyncio_workers
-    --max_threads --model_dir --model_id --model_name --model_revision --predictor_config
-    --task --tensor_input_names --tokenizer_revision --workers""".split()
-)
-_OTHER_TASKS: Final = frozenset(
-    "sequence_classification token_classification fill_mask time_series_forecast".split()
-)
+_OWN: Final = _WITHOUT_VALUE | _options("""
+    --access_log_format --backend --configure_logging --enable_grpc --enable_latency_logging
+    --grpc_port --http_port --log_config_file --max_asyncio_workers --max_threads --model_dir
+    --model_id --model_name --model_revision --predictor_config --task --tensor_input_names
+    --tokenizer_revision --workers
+""")
+_OTHER_TASKS: Final = _options("""
+    fill_mask sequence_classification time_series_forecast token_classification
+""")
 
 
 def is_server(image: str | None) -> bool:
@@ -109,9 +116,13 @@ def with_model(command: Sequence[str], source: str | None) -> tuple[str, ...]:
     The names under which it is served stay as they were.
     """
     model = hub_model(source)
-    if model is None:
+    if model is None or served_names(command) == ():
         return tuple(command)
-    return tuple(model if word == MODEL_MOUNT else word for word in command)
+    options = {MODEL_MOUNT: model, f"--model={MODEL_MOUNT}": f"--model={model}"}
+    replaced = [options.get(word, word) for word in command]
+    if served_names(command) == (MODEL_MOUNT,) != served_names(replaced):
+        replaced += ["--served-model-name", MODEL_MOUNT]
+    return tuple(replaced)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

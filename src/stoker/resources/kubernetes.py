@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stoker.errors import InputError
 from stoker.metrics.monitors import PodPort
-from stoker.resources import commandline, knownfields
+from stoker.resources import commandline, huggingface, knownfields
 from stoker.resources.document import Manifest, Path
 from stoker.resources.environment import Sources, expand, resolve_env
 from stoker.resources.metadata import Labels, ObjectMeta
@@ -155,10 +155,11 @@ def read_deployment(
         return None, errors
     space = resource.metadata.namespace or namespace
     pod = resource.spec.template.spec
+    source = huggingface.model_source(manifest.content["spec"]["template"])
     for index, container in enumerate(pod.containers):
         env = _environment(container, sources, space)
-        command = _command(container, env)
-        if not _is_vllm(container, command):
+        command = _vllm_command(container, env, source)
+        if command is None:
             continue
         path = (*_POD, "containers", index)
         names = commandline.served_names(command)
@@ -179,18 +180,25 @@ def _environment(container: Container, sources: Sources, namespace: str) -> dict
     return resolve_env(variables, container.env_from or (), sources, namespace)
 
 
-def _command(container: Container, env: dict[str, str]) -> tuple[str, ...]:
+def _vllm_command(
+    container: Container, env: dict[str, str], source: str | None
+) -> tuple[str, ...] | None:
+    """The command line of vLLM, None where the container runs something else.
+
+    With a command of its own it is known by the command, otherwise by the image. *source* is where
+    the model at KServe's mount comes from.
+    """
     command = [expand(word, env) for word in container.command or ()]
     args = [expand(word, env) for word in container.args or ()]
-    return commandline.full_command(command, args, env)
-
-
-def _is_vllm(container: Container, command: tuple[str, ...]) -> bool:
-    """With a command of its own by the command, otherwise by the image."""
-    if container.command:
-        return commandline.runs_vllm(command)
-    image = (container.image or "").rsplit(":", 1)[0].rsplit("/", 1)[-1]
-    return "vllm" in image and "router" not in image
+    if not command and huggingface.is_server(container.image):
+        return huggingface.vllm_command(args, source)
+    whole = commandline.full_command(command, args, env)
+    if command:
+        is_vllm = commandline.runs_vllm(whole)
+    else:
+        image = (container.image or "").rsplit(":", 1)[0].rsplit("/", 1)[-1]
+        is_vllm = "vllm" in image and "router" not in image
+    return huggingface.with_model(whole, source) if is_vllm else None
 
 
 def _workload(

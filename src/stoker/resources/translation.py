@@ -44,6 +44,12 @@ class Translation:
     skipped: str = ""
 
     @property
+    def objects(self) -> tuple[Manifest, ...]:
+        """All of them."""
+        scalers = (self.deployment, self.scaled_object, self.autoscaler)
+        return (*(one for one in scalers if one is not None), *self.others)
+
+    @property
     def name(self) -> str:
         """``InferenceService huggingface-qwen``, as people call it."""
         return f"{self.source.kind} {self.source.name}"
@@ -53,8 +59,9 @@ class Translation:
 class Written:
     """Turns a path in a translated object into the path in the resource that it was made of.
 
-    Args of the table: the beginning of a path in the object, and what stands in its place. The
-    longest beginning counts; what follows it is kept. A path that none begins becomes ``default``.
+    The table has the beginning of a path in the object, and what stands in its place; the longest
+    beginning counts, and what follows it is kept. What none begins stands nowhere: its path ends
+    below ``default``, whose place it gets.
     """
 
     table: tuple[tuple[Path, Path], ...]
@@ -69,7 +76,7 @@ class Written:
             ):
                 best = beginning, written
         if best is None:
-            return self.default
+            return (*self.default, *(path[1:] if path[:1] == ("spec",) else path))
         return (*best[1], *path[len(best[0]) :])
 
 

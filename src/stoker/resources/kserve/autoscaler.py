@@ -17,6 +17,7 @@ from stoker.resources.translation import translated
 _PREDICTOR: Final[Path] = ("spec", "predictor")
 _SCALING: Final[Path] = (*_PREDICTOR, "autoScaling")
 
+
 def render_autoscaler(component: Component) -> Manifest:
     """The HorizontalPodAutoscaler of ``autoscalerClass: hpa``, on cpu or memory alone."""
     predictor = component.predictor
@@ -58,11 +59,14 @@ def _resource_metrics(predictor: Predictor) -> Iterator[dict[str, Any]]:
             continue
         wanted = item.resource.target
         if wanted.type == "AverageValue" and item.resource.name == "memory":
-            yield _resource("memory", {"type": "AverageValue", "averageValue": wanted.average_value})
+            yield _resource(
+                "memory", {"type": "AverageValue", "averageValue": wanted.average_value}
+            )
         else:
             percent = wanted.average_utilization or DEFAULT_CPU
-            target_spec = {"type": "Utilization", "averageUtilization": percent}
-            yield _resource(item.resource.name, target_spec)
+            yield _resource(
+                item.resource.name, {"type": "Utilization", "averageUtilization": percent}
+            )
 
 
 def _resource(name: str, target: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Names that may stand in KServe's resources although nothing here reads them.
 
-They are known so that a misspelt name is not taken for one of them. Source: the CRDs of KServe 0.20.
+They are known so that a misspelt name is not taken for one of them. Source: the CRDs of KServe
+0.20.
 """
 
 from __future__ import annotations
@@ -26,6 +27,25 @@ PREDICTOR = (
 
 MODEL = knownfields.CONTAINER | _names("""
     confidential name protocolVersion runtimeVersion storage
+""")
+
+# Of `model`, what is not a field of its container.
+NOT_OF_CONTAINER = _names("""
+    confidential modelFormat name protocolVersion runtime runtimeVersion storage storageUri
+""")
+
+# Of the predictor, what is not a field of its pods.
+NOT_OF_PODS = FRAMEWORKS | _names("""
+    annotations autoScaling batcher canaryTrafficPercent confidential containerConcurrency
+    containers deploymentStrategy huggingface labels logger maxReplicas minReplicas model name
+    scaleMetric scaleMetricType scaleTarget storageContainerName storageUris timeout workerSpec
+""")
+
+# Of a runtime's spec, what is not a field of its pods.
+NOT_OF_RUNTIME_PODS = _names("""
+    annotations builtInAdapter disabled grpcDataEndpoint grpcEndpoint httpDataEndpoint labels
+    multiModel protocolVersions replicas routerConfig storageHelper supportedModelFormats
+    workerSpec
 """)
 
 LLM_SPEC = _names("""

@@ -24,12 +24,12 @@ KIND = "InferenceService"
 
 def _quantity(value: Any) -> Any:
     """An integer or a text that is a quantity; the text is kept as it was written."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"must be an integer or a string, not {describe(value)}")
+    is_text = isinstance(value, int | str) and not isinstance(value, bool)
     try:
-        parse_quantity(value)
+        parse_quantity(value if is_text else "")
     except InputError:
-        raise ValueError(f"must be a quantity such as `5` or `500m`, not {describe(value)}") from None
+        wanted = "a quantity such as `5` or `500m`"
+        raise ValueError(f"must be {wanted}, not {describe(value)}") from None
     return str(value)
 
 

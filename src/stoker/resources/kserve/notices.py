@@ -1,6 +1,7 @@
 """What KServe takes no notice of in an InferenceService that it accepts.
 
-Source: the reconcilers and the pod webhook of KServe 0.20, read; its issue #6169 for the target type.
+Source: the reconcilers and the pod webhook of KServe 0.20, as read; its issue #6169 for the type of
+a target.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _PREDICTOR: Final[Path] = ("spec", "predictor")
 _SCALING: Final[Path] = (*_PREDICTOR, "autoScaling")
 _BEHAVIOR: Final[Path] = (*_SCALING, "behavior")
 _QUEUE_PROXY = {False: "9091", True: "9088"}  # by whether metrics are aggregated
+
 
 def ignored(component: Component) -> Iterator[Ignored]:
     """Everything that KServe leaves out, a sentence each."""
@@ -64,8 +66,8 @@ def _ignored_with_keda(component: Component) -> Iterator[Ignored]:
                 text = (
                     f"{direction}.{key} is ignored",
                     (
-                        "Of behavior KServe copies stabilizationWindowSeconds and nothing else into "
-                        "the ScaledObject"
+                        "Of behavior KServe copies stabilizationWindowSeconds into the "
+                        "ScaledObject, and nothing else"
                     ),
                     (
                         f'annotate it with {names.AUTOSCALER_CLASS}: "external" and write a '
@@ -97,8 +99,8 @@ def _ignored_target(component: Component, target: MetricTarget, path: Path) -> I
     text = (
         f"target type {target.type} is ignored",
         (
-            "KServe gives the trigger no metricType, and KEDA's default is AverageValue: the result "
-            f"of the query is shared among the replicas, {target.value} for each"
+            "KServe gives the trigger no metricType, and KEDA's default is AverageValue: the "
+            f"query's result is shared among the replicas, {target.value} for each"
         ),
         "write the query as a total over the replicas, and type: AverageValue to say what happens",
     )

@@ -17,18 +17,6 @@ from stoker.resources.translation import translated
 
 _PREDICTOR: Final[Path] = ("spec", "predictor")
 _POD: Final[Path] = ("spec", "template", "spec")
-# Of `model`, what is not a field of its container.
-_NOT_OF_CONTAINER: Final = frozenset(
-    """confidential modelFormat name protocolVersion runtime runtimeVersion storage
-    storageUri""".split()
-)
-# Of the predictor, what is not a field of its pods.
-_NOT_OF_PODS: Final = fields.FRAMEWORKS | frozenset(
-    """annotations autoScaling batcher canaryTrafficPercent confidential containerConcurrency
-    containers deploymentStrategy huggingface labels logger maxReplicas minReplicas model name
-    scaleMetric scaleMetricType scaleTarget storageContainerName storageUris timeout
-    workerSpec""".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +66,7 @@ class Component:
         return {**(self.service.metadata.annotations or {}), **(self.predictor.annotations or {})}
 
     def metadata(self) -> dict[str, Any]:
-        """``metadata`` of the Deployment, the ScaledObject and the Service: labels are theirs all."""
+        """``metadata`` of the Deployment, the ScaledObject and the Service alike."""
         service, runtime = self.service.metadata, self.runtime
         labels = {
             **(runtime.labels if runtime else {}),
@@ -131,7 +119,9 @@ def _strategy() -> dict[str, Any]:
 
 
 def _pod_spec(component: Component) -> dict[str, Any]:
-    predictor = {key: value for key, value in component.written.items() if key not in _NOT_OF_PODS}
+    predictor = {
+        key: value for key, value in component.written.items() if key not in fields.NOT_OF_PODS
+    }
     runtime = component.runtime
     of_runtime = runtime.pod if runtime else {}
     base = {key: value for key, value in of_runtime.items() if key != "containers"}
@@ -153,12 +143,14 @@ def _containers(component: Component) -> list[dict[str, Any]]:
         if own and not own[0].get("name"):
             own[0] = {"name": names.CONTAINER, **own[0]}
         return own
-    patch = {key: value for key, value in component.model.items() if key not in _NOT_OF_CONTAINER}
+    patch = {
+        key: value for key, value in component.model.items() if key not in fields.NOT_OF_CONTAINER
+    }
     first = merging.merged_container(runtime.server, patch)
     metadata = component.manifest.content["metadata"]
     first = merging.filled(first, {**metadata, "namespace": component.namespace})
-    others = [dict(one) for one in runtime.pod["containers"] if one is not runtime.server]
-    return [first, *others, *own]
+    beside = [dict(one) for one in runtime.pod["containers"] if one is not runtime.server]
+    return [first, *beside, *own]
 
 
 def _finished(container: Mapping[str, Any], component: Component) -> dict[str, Any]:
@@ -192,15 +184,16 @@ def _table(component: Component) -> list[tuple[Path, Path]]:
         (("metadata", "annotations"), ("metadata", "annotations")),
         (("spec", "template", "metadata", "labels"), ("metadata", "labels")),
         (("spec", "template", "metadata", "annotations"), ("metadata", "annotations")),
-        (("spec", "replicas"), (*_PREDICTOR, "minReplicas")),
         (("spec", "strategy"), (*_PREDICTOR, "deploymentStrategy")),
         (_POD, _PREDICTOR),
     ]
+    if component.autoscaler_class == "none":
+        table.append((("spec", "replicas"), (*_PREDICTOR, "minReplicas")))
     if component.runtime is None or component.model_key is None:
         return table
     model = (*_PREDICTOR, component.model_key)
     table.append(((*_POD, "containers", 0), model))
     before = len(component.runtime.server.get("args") or ())
-    for index in range(len(component.model.get("args") or ())):
-        table.append(((*_POD, "containers", 0, "args", before + index), (*model, "args", index)))
-    return table
+    own = range(len(component.model.get("args") or ()))
+    arguments = (*_POD, "containers", 0, "args")
+    return [*table, *(((*arguments, before + index), (*model, "args", index)) for index in own)]

@@ -107,9 +107,7 @@ class KServeReader:
         collector = render_collector(component, how.config)
         if collector is not None:
             beside.append(collector)
-        return Translation(
-            manifest, deployment, scaled_object, autoscaler, tuple(beside), notices
-        )
+        return Translation(manifest, deployment, scaled_object, autoscaler, tuple(beside), notices)
 
 
 def _not_run(service: InferenceService, manifest: Manifest, config: KServeConfig) -> str:

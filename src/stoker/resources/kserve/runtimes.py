@@ -13,17 +13,11 @@ from typing import Any, Final
 
 from stoker.errors import InputError
 from stoker.resources.document import Manifest
-from stoker.resources.kserve import names
+from stoker.resources.kserve import fields, names
 from stoker.resources.kserve.inferenceservice import ServedModel
 
 KINDS: Final = ("ServingRuntime", "ClusterServingRuntime")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-# Of the runtime's spec, what is not a part of its pods.
-_NOT_OF_PODS: Final = frozenset(
-    """annotations builtInAdapter disabled grpcDataEndpoint grpcEndpoint httpDataEndpoint labels
-    multiModel protocolVersions replicas routerConfig storageHelper supportedModelFormats
-    workerSpec""".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +68,8 @@ def read_runtime(manifest: Manifest, namespace: str) -> Runtime:
     if not isinstance(spec, Mapping):
         raise InputError("`spec` is required", place=manifest.place())
     containers = spec.get("containers")
-    is_list = isinstance(containers, list) and containers
-    if not is_list or not all(isinstance(one, Mapping) for one in containers):
+    listed = containers if isinstance(containers, list) else []
+    if not listed or not all(isinstance(one, Mapping) for one in listed):
         message = "`spec.containers` must be a list of containers, and not empty"
         raise InputError(message, place=manifest.place("spec", "containers"))
     metadata = manifest.content.get("metadata")
@@ -83,7 +77,7 @@ def read_runtime(manifest: Manifest, namespace: str) -> Runtime:
     return Runtime(
         manifest.name,
         tuple(_formats(spec, manifest)),
-        {key: value for key, value in spec.items() if key not in _NOT_OF_PODS},
+        {key: value for key, value in spec.items() if key not in fields.NOT_OF_RUNTIME_PODS},
         None if manifest.kind == "ClusterServingRuntime" else str(own or namespace),
         _texts(spec, "annotations", manifest),
         _texts(spec, "labels", manifest),

@@ -1,8 +1,8 @@
 """The ScaledObject of an InferenceService with ``autoscalerClass: keda``.
 
-Source: ``keda_reconciler.go`` of KServe 0.20. It takes no notice of ``target.type`` of a query and of
-everything in ``behavior`` but the windows. Here they count, unless KServe is to be reproduced; what
-is ignored in a cluster is told by :mod:`stoker.resources.kserve.notices`.
+Source: ``keda_reconciler.go`` of KServe 0.20. It takes no notice of ``target.type`` of a query and
+of everything in ``behavior`` but the windows. Here they count, unless KServe is to be reproduced;
+what is ignored in a cluster is told by :mod:`stoker.resources.kserve.notices`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def metrics_of(predictor: Predictor) -> list[MetricsSpec]:
 
 
 def _behavior(component: Component, how: Reconciler) -> dict[str, Any]:
-    """Both directions always have a window: KServe's configuration has one for those that do not."""
+    """Both directions have a window: KServe's configuration has one for those that have none."""
     scaling = component.written.get("autoScaling") or {}
     written = scaling.get("behavior") or {}
     result: dict[str, Any] = {}
@@ -146,11 +146,11 @@ def _pod_trigger(item: MetricsSpec, component: Component, how: Reconciler) -> di
 def _target(target: MetricTarget, how: Reconciler) -> tuple[dict[str, str], str]:
     """``metricType``, and the threshold of a query. KServe takes ``value`` and no type."""
     value = target.value or "0"
-    if how.as_kserve or target.type in {None, "Utilization"}:
+    if how.as_kserve or target.type is None or target.type == "Utilization":
         return {}, value
     if target.type == "AverageValue":
         value = target.average_value or value
-    return {"metricType": target.type or ""}, value
+    return {"metricType": target.type}, value
 
 
 def _table(predictor: Predictor) -> list[tuple[Path, Path]]:
@@ -171,7 +171,11 @@ def _table(predictor: Predictor) -> list[tuple[Path, Path]]:
         if item.resource is not None:
             source: Path = (*metric, "resource")
             of_target = {"Utilization": "averageUtilization", "AverageValue": "averageValue"}
-            target: Path = (*source, "target", of_target.get(item.resource.target.type or "", "value"))
+            target: Path = (
+                *source,
+                "target",
+                of_target.get(item.resource.target.type or "", "value"),
+            )
             rest: tuple[tuple[Path, Path], ...] = (
                 (("type",), (*source, "name")),
                 (("metadata", "value"), target),

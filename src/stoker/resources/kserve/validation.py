@@ -1,7 +1,7 @@
 """What KServe's webhook refuses in an InferenceService, and what its controller cannot reconcile.
 
-Source: ``inference_service_validation.go`` and ``component.go`` of KServe 0.20. All that is wrong is
-told, where the webhook stops at the first.
+Source: ``inference_service_validation.go`` and ``component.go`` of KServe 0.20. All that is wrong
+is told, where the webhook stops at the first.
 """
 
 from __future__ import annotations
@@ -153,11 +153,14 @@ def _resource_problems(item: MetricsSpec, manifest: Manifest, path: Path) -> Ite
     elif resource.name == "memory" and target.type not in {"AverageValue", "Utilization"}:
         message = f"must be AverageValue or Utilization for memory, not {target.type or 'absent'}"
         yield _error(manifest, type_path, message)
-    elif target.type == "AverageValue" and target.average_value is not None:
-        if parse_quantity(target.average_value) < _MEBIBYTE:
-            message = f"must be at least 1Mi, not {target.average_value}"
-            yield _error(manifest, (*path, "target", "averageValue"), message)
+    elif target.type == "AverageValue" and _is_below_a_mebibyte(target):
+        message = f"must be at least 1Mi, not {target.average_value}"
+        yield _error(manifest, (*path, "target", "averageValue"), message)
     yield from _target_problems(target, manifest, (*path, "target"))
+
+
+def _is_below_a_mebibyte(target: MetricTarget) -> bool:
+    return target.average_value is not None and parse_quantity(target.average_value) < _MEBIBYTE
 
 
 def _query_problems(item: MetricsSpec, manifest: Manifest, path: Path) -> Iterator[InputError]:
