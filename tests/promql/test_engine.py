@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.errors import QueryError
-from stoker.metrics.sample import Labels
+from stoker.metrics.sample import Labels, quote
 from stoker.metrics.storage import Storage
 from stoker.promql import parsing
+from stoker.promql.ast import Text
 from stoker.promql.engine import (
     Limits,
     QueryLimitError,
@@ -21,6 +21,7 @@ from stoker.promql.engine import (
     instant,
     range_,
 )
+from stoker.promql.literals import unquote
 from stoker.promql.parsing import format_query, parse
 from stoker.promql.value import Matrix, Scalar, String, Vector
 
@@ -62,8 +63,8 @@ def test_error_carries_the_query():
         pytest.param("(" * 10_000 + "x" + ")" * 10_000, "nested 10000 deep", id="parentheses"),
         pytest.param("+".join(["x"] * 1000), "999 operators", id="operators"),
         pytest.param("x" * 100_000, "at most", id="long"),
-        pytest.param("info(x)", "function `info` is not supported", id="info"),
-        pytest.param("x + fill(0) x", "`fill` is experimental", id="fill"),
+        pytest.param("x anchored", "parse error", id="anchored"),
+        pytest.param("x[2*30s]", "parse error", id="duration expression"),
         pytest.param('{a="b" or c="d"}', "not PromQL", id="or"),
         pytest.param('x{a=~"("}', "regex", id="regex"),
         pytest.param("x[5m:0s]", "duration|step", id="step"),
@@ -191,8 +192,9 @@ def test_range_query_is_an_instant_query_at_each_step(values, query):
 @pytest.mark.parametrize(
     "query",
     [
-        "x @ -1",
-        "x @-.5",
+        "x @ -0x5",
+        "x @ -1e30",
+        "x @ 90000000001",
         "x offset Inf",
         "x offset -NaN",
         "x @ 1e30",
@@ -226,6 +228,32 @@ def test_any_text_is_answered_or_refused(query):
 
 
 def test_panic_of_the_grammar_does_not_end_the_program(monkeypatch):
-    monkeypatch.setattr(parsing, "_BEYOND", re.compile("(?!)"))
-    with pytest.raises(QueryError, match="parse error"):
-        parse("panics @ -1")
+    class PanicException(BaseException):
+        pass
+
+    def panic(_: str) -> None:
+        raise PanicException("called `Result::unwrap()`")
+
+    monkeypatch.setattr(parsing.grammar, "parse", panic)
+    with pytest.raises(QueryError, match="parse error: called"):
+        parse("panics")
+
+
+def test_time_before_1970_survives_formatting():
+    assert format_query("x   @ -1.5") == "x @ -1.500"
+    assert format_query(r'"\xc3\xa9"') == '"é"'
+
+
+@given(st.text(max_size=20))
+def test_text_in_quotes_means_the_same_to_the_grammar_and_to_scripts(text):
+    quoted = quote(text)
+    assert unquote(quoted) == text
+    assert instant(quoted, filled(0), 0).v == text
+
+
+@given(st.binary(max_size=10))
+def test_bytes_in_quotes_come_through(data):
+    literal = '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
+    expected = data.decode("utf-8", "surrogateescape")
+    assert unquote(literal) == expected
+    assert parse(literal) == Text(expected)

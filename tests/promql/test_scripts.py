@@ -87,3 +87,37 @@ def test_command_ends_with_the_totals(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "y: expected 6, got 5" in out
     assert out.endswith("\n1 passed, 1 failed, 0 skipped\n")
+
+
+def test_start_timestamps_are_read_and_passed_over():
+    script = "load 1m\n  @st -1m\n  x@st 0s -1mx1\n  x 1 2 3\neval instant at 2m x\n  x 3\n"
+    assert [case.outcome for case in run(script)] == ["passed"]
+
+
+def test_words_may_be_capitals_and_expectations_stand_at_the_margin():
+    script = 'LOAD 1m\nx{a=\'1\', b=`2`} 1\n\nEval instant at 0 x\nexpect ok\nexpect no_info\nx{b="2",a="1"} 1\nCLEAR\n'
+    assert [case.outcome for case in run(script)] == ["passed"]
+
+
+def test_every_warning_must_be_foreseen_if_one_is():
+    script = LOADED + "eval instant at 0 quantile(2, x) + quantile(3, x)\n"
+    warning = "PromQL warning: quantile value should be between 0 and 1, got 2"
+    script += f"  expect warn msg: {warning}\n  {{}} Inf\n"
+    (case,) = run(script)
+    assert case.difference.startswith("unexpected warn: PromQL warning: quantile value")
+
+
+def test_unreadable_lines_and_our_own_faults_are_failed_cases(monkeypatch, tmp_path, capsys):
+    def broken(*_, **__):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(promqltest, "instant", broken)
+    path = tmp_path / "one.test"
+    path.write_text(
+        "nonsense\n\nload 1m\n  x one\n\neval instant at 0 1\n  1\n\neval range from 0 to 1 step 1 2\n  {} 2 2\n"
+    )
+    assert promqltest.main([str(path), str(tmp_path / "none.test")]) == 1
+    out = capsys.readouterr().out
+    assert "cannot be read: " in out
+    assert "the evaluator broke: ZeroDivisionError: oh" in out
+    assert out.endswith("\n1 passed, 4 failed, 0 skipped\n")

@@ -18,11 +18,14 @@ from weakref import WeakValueDictionary
 from stoker.metrics.regex import compile_regex
 
 METRIC_NAME: Final = "__name__"
+# What says what a series is, and is not so any more of what was computed from it.
+METADATA_LABELS: Final = (METRIC_NAME, "__type__", "__unit__")
 
 # Prometheus' own bit pattern: a NaN that says "this series has ended", told from others by bits.
 STALE_BITS: Final = 0x7FF0000000000002
 STALE: Final[float] = struct.unpack("<d", struct.pack("<Q", STALE_BITS))[0]
 
+_LONE_BYTE = re.compile(r"[\udc80-\udcff]")
 _BARE_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _BARE_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
@@ -37,6 +40,8 @@ def is_stale(value: float) -> bool:
 def quote(text: str) -> str:
     """Text in double quotes with the escapes of PromQL."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    if not escaped.isprintable():  # a byte that is no UTF-8 is a lone surrogate
+        escaped = _LONE_BYTE.sub(lambda lone: f"\\x{ord(lone[0]) - 0xDC00:02x}", escaped)
     return f'"{escaped}"'
 
 

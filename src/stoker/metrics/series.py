@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stoker.metrics.sample import Labels
+from stoker.metrics.sample import METADATA_LABELS, Labels
 
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -124,7 +124,7 @@ class SeriesSet:
         if isinstance(known, SeriesSet):
             return known
         if self.unnamed is None:
-            made = SeriesSet(tuple(labels.without_name() for labels in self.labels))
+            made = SeriesSet(tuple(labels.drop(METADATA_LABELS) for labels in self.labels))
         else:
             made = SeriesSet(self.labels, (True,) * len(self.labels))
         self.derived["without_name"] = made
@@ -142,7 +142,7 @@ class SeriesSet:
         if self.unnamed is None:
             return self
         pairs = zip(self.labels, self.unnamed, strict=True)
-        return SeriesSet(tuple(one.without_name() if gone else one for one, gone in pairs))
+        return SeriesSet(tuple(one.drop(METADATA_LABELS) if gone else one for one, gone in pairs))
 
     def pick(self, rows: Iterable[int]) -> SeriesSet:
         """Some of the series, in this order."""

@@ -16,12 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stoker.errors import QueryError
-from stoker.metrics.sample import METRIC_NAME, Labels
+from stoker.metrics.sample import METRIC_NAME, Labels, quote
 from stoker.metrics.series import SeriesSet, Values
 from stoker.promql.ast import Aggregate
 from stoker.promql.columns import Columns, Context, Mask, empty, merged
+from stoker.promql.literals import is_utf8
 from stoker.promql.sampling import is_chosen
-from stoker.promql.statistics import exact_mean, exact_sum, quantile, shortest_decimal
+from stoker.promql.statistics import (
+    OUT_OF_RANGE,
+    exact_mean,
+    exact_sum,
+    quantile,
+    shortest,
+    shortest_decimal,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ def aggregate(context: Context, node: Aggregate) -> Columns:
         if node.param is None:
             raise QueryError("`count_values` needs the name of a label")
         label = context.text(node.param)
-        return _count_values(columns, node, label) if len(columns.labels) else columns
+        return _count_values(columns, node, label)
     parameter = None if node.param is None else context.scalar(node.param)
     if node.op == "quantile" and parameter is not None:
         _check_quantile(context, parameter)
@@ -186,7 +194,7 @@ _REDUCTIONS: Final[dict[str, Callable[[Columns, Groups], Reduced]]] = {
 def _check_quantile(context: Context, parameter: Values) -> None:
     for phi in parameter.tolist():
         if not 0 <= phi <= 1:
-            context.warn(f"quantile value should be between 0 and 1, got {phi:g}")
+            context.warn(OUT_OF_RANGE.format(shortest(phi)))
             return
 
 
@@ -208,7 +216,7 @@ def _counts(parameter: Values) -> list[int]:
             raise QueryError("Parameter value is NaN")
         if abs(k) >= 2.0**63:
             way = "overflows" if k > 0 else "underflows"
-            raise QueryError(f"Scalar value {k:g} {way} int64")
+            raise QueryError(f"Scalar value {shortest(k)} {way} int64")
         counts.append(max(int(k), 0))
     return counts
 
@@ -239,7 +247,8 @@ def _part(context: Context, columns: Columns, ratios: Values) -> Columns:
         ratio = min(max(asked, -1.0), 1.0)
         if ratio != asked:
             context.warn(
-                f"ratio value should be between -1 and 1, got {asked:g}, capping to {ratio:g}"
+                f"ratio value should be between -1 and 1, got {shortest(asked)}, "
+                f"capping to {shortest(ratio)}"
             )
         for row in np.flatnonzero(present[:, step]):
             present[row, step] = is_chosen(columns.labels.labels[row], ratio)
@@ -247,10 +256,12 @@ def _part(context: Context, columns: Columns, ratios: Values) -> Columns:
 
 
 def _count_values(columns: Columns, node: Aggregate, label: str) -> Columns:
-    if not label:
-        raise QueryError('invalid label name ""')
-    groups = group_rows(columns.labels, node)
+    if not label or not is_utf8(label):
+        raise QueryError(f"invalid label name {quote(label)}")
     steps = columns.values.shape[1]
+    if not len(columns.labels):
+        return empty(steps)
+    groups = group_rows(columns.labels, node)
     found: dict[Labels, Values] = {}
     for i, t in zip(*np.nonzero(columns.present), strict=True):
         group = groups.labels.labels[groups.of_row[i]]

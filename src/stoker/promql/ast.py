@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from stoker.metrics.sample import Matcher
 
 ValueType = Literal["scalar", "vector", "matrix", "string"]
+SETS: Final = frozenset({"and", "or", "unless"})
 At = int | Literal["start", "end"] | None  # None: the time of evaluation
 
 
@@ -85,6 +86,8 @@ class Matching:
     on: bool
     labels: tuple[str, ...]
     include: tuple[str, ...]
+    fill_left: float | None = None  # the value of a series that only the right side has
+    fill_right: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

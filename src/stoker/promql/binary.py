@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stoker.errors import QueryError
-from stoker.metrics.sample import METRIC_NAME, Labels
+from stoker.metrics.sample import METADATA_LABELS, METRIC_NAME, Labels
 from stoker.metrics.series import SeriesSet, Values
-from stoker.promql.ast import Binary, Matching
-from stoker.promql.columns import Columns, Mask, merged
+from stoker.promql.ast import SETS, Binary, Matching
+from stoker.promql.columns import Columns, Mask, anywhere, merged
 
 ARITHMETIC: Final[dict[str, Callable[[Values, Values], Values]]] = {
     "+": np.add,
@@ -32,7 +32,6 @@ COMPARISON: Final[dict[str, Callable[[Values, Values], Mask]]] = {
     ">=": np.greater_equal,
     "<=": np.less_equal,
 }
-_SETS: Final = frozenset({"and", "or", "unless"})
 _MANY_TO_MANY: Final = (
     "found duplicate series for the match group {group} on the {side} hand-side of the operation: "
     "[{first}, {second}];many-to-many matching not allowed: "
@@ -54,7 +53,7 @@ def scalar_binary(node: Binary, lhs: Values, rhs: Values) -> Values:
 def vector_binary(node: Binary, lhs: Columns | Values, rhs: Columns | Values) -> Columns:
     """An operator with a vector on at least one side."""
     if isinstance(lhs, Columns) and isinstance(rhs, Columns):
-        if node.op in _SETS:
+        if node.op in SETS:
             return _set_operation(node, lhs, rhs)
         return _matched(node, lhs, rhs)
     vector = lhs if isinstance(lhs, Columns) else rhs
@@ -95,10 +94,18 @@ def _matched(node: Binary, lhs: Columns, rhs: Columns) -> Columns:
     """Arithmetic and comparison between two vectors. ``one`` is the side that must be unique."""
     swapped = node.matching.card == "one-to-many"
     many, one = (rhs, lhs) if swapped else (lhs, rhs)
-    if not len(many.labels) or not len(one.labels):
+    of_many, of_one = node.matching.fill_left, node.matching.fill_right
+    if swapped:
+        of_many, of_one = of_one, of_many
+    filled = of_many is not None or of_one is not None
+    if not filled and (not len(many.labels) or not len(one.labels)):
         return many.rows([])
     groups = _by_signature(one, node.matching)
-    _require_unique(groups, one, "left" if swapped else "right", np.any(many.present, axis=0))
+    asked = np.ones(many.present.shape[1], np.bool_) if filled else anywhere(many.present)
+    _require_unique(groups, one, "left" if swapped else "right", asked)
+    if filled:
+        many, one = _filled(node.matching, many, one, of_many, of_one)
+        groups = _by_signature(one, node.matching)
     signatures = _signatures(many.labels, node.matching)
     pairs = [(i, j) for i, group in enumerate(signatures) for j in groups.get(group, ())]
     at_many = np.array([i for i, _ in pairs], np.intp)
@@ -107,6 +114,16 @@ def _matched(node: Binary, lhs: Columns, rhs: Columns) -> Columns:
     if not swapped:
         left, right = right, left
     present = many.present[at_many] & one.present[at_one]
+    unnamed = None
+    if many.labels.unnamed is not None:
+        flags = many.labels.unnamed
+        unnamed = tuple(node.bool_ or flags[i] for i, _ in pairs)
+    labels = SeriesSet(tuple(_result_labels(node, many, one, pairs)), unnamed)
+    # Ambiguity is an error also where a comparison would let nothing of it through.
+    if node.matching.card == "one-to-one":
+        _require_one_to_one([signatures[i] for i in at_many], present)
+    else:
+        merged(Columns(labels, left, present), _UNIQUE)
     if node.op in ARITHMETIC:
         values = ARITHMETIC[node.op](left, right)
     else:
@@ -115,15 +132,46 @@ def _matched(node: Binary, lhs: Columns, rhs: Columns) -> Columns:
             values = holds.astype(np.float64)
         else:
             values, present = left, present & holds
-    if node.matching.card == "one-to-one":
-        _require_one_to_one([signatures[i] for i in at_many], present)
-    unnamed = None
-    if many.labels.unnamed is not None:
-        flags = many.labels.unnamed
-        unnamed = tuple(node.bool_ or flags[i] for i, _ in pairs)
-    labels = SeriesSet(tuple(_result_labels(node, many, one, pairs)), unnamed)
     kept = np.flatnonzero(present.any(axis=1))
     return merged(Columns(labels, values, present).rows(kept), _UNIQUE)
+
+
+def _filled(
+    matching: Matching, many: Columns, one: Columns, of_many: float | None, of_one: float | None
+) -> tuple[Columns, Columns]:
+    """Both sides with a series for each group and step that only the other side has."""
+    lacks_one = {} if of_one is None else _lacking(many, one, matching)
+    lacks_many = {} if of_many is None else _lacking(one, many, matching)
+    return _with(many, lacks_many, of_many), _with(one, lacks_one, of_one)
+
+
+def _lacking(of: Columns, among: Columns, matching: Matching) -> dict[Labels, Mask]:
+    """At which steps a group of *of* has nobody in *among*."""
+    there = {
+        group: among.present[rows].any(axis=0)
+        for group, rows in _by_signature(among, matching).items()
+    }
+    nobody = np.zeros(of.present.shape[1], np.bool_)
+    lacking = {
+        group: of.present[rows].any(axis=0) & ~there.get(group, nobody)
+        for group, rows in _by_signature(of, matching).items()
+    }
+    return {group: steps for group, steps in lacking.items() if steps.any()}
+
+
+def _with(columns: Columns, lacking: dict[Labels, Mask], value: float | None) -> Columns:
+    """The vector with one more series for each of these groups."""
+    if not lacking or value is None:
+        return columns
+    unnamed = None
+    if columns.labels.unnamed is not None:
+        unnamed = columns.labels.unnamed + (False,) * len(lacking)
+    present = np.array(list(lacking.values()))
+    return Columns(
+        SeriesSet(columns.labels.labels + tuple(lacking), unnamed),
+        np.concatenate([columns.values, np.full(present.shape, value)]),
+        np.concatenate([columns.present, present]),
+    )
 
 
 def _require_unique(groups: dict[Labels, list[int]], one: Columns, side: str, asked: Mask) -> None:
@@ -162,7 +210,7 @@ def _result_labels(
     for i, j in pairs:
         labels = many.labels.labels[i]
         if drop_name:
-            labels = labels.without_name()
+            labels = labels.drop(METADATA_LABELS)
         if matching.card == "one-to-one":
             yield labels.keep(matching.labels) if matching.on else labels.drop(matching.labels)
             continue

@@ -17,7 +17,7 @@ DatePart = Callable[[Moments], Values]
 def _part(extract: DatePart) -> Callable[[Values], Values]:
     def part(seconds: Values) -> Values:
         known = np.isfinite(seconds) & (np.abs(seconds) < 1e15)
-        moments = np.floor(np.where(known, seconds, 0.0)).astype(np.int64).astype("datetime64[s]")
+        moments = np.trunc(np.where(known, seconds, 0.0)).astype(np.int64).astype("datetime64[s]")
         return np.where(known, extract(moments).astype(np.float64), np.nan)
 
     return part

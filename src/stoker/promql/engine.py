@@ -37,6 +37,7 @@ from stoker.promql.columns import Columns, Track, Windows, merged, windows_of
 from stoker.promql.functions import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS
 from stoker.promql.kinds import KINDS, value_type
 from stoker.promql.limits import Limits, QueryLimitError, QueryTimeoutError
+from stoker.promql.literals import printable
 from stoker.promql.parsing import parse
 from stoker.promql.value import Matrix, Sample, Scalar, Series, String, Value, Vector
 
@@ -145,7 +146,7 @@ class _Evaluation:
             case "scalar":
                 return Scalar(t, float(self.scalar(node)[0]), self._notes())
             case "string":
-                return String(t, self.text(node), self._notes())
+                return String(t, printable(self.text(node)), self._notes())
             case "matrix":
                 return self._tracks(node)
             case "vector":

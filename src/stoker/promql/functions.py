@@ -15,7 +15,9 @@ from stoker.promql import histogram, label_functions, range_functions
 from stoker.promql.ast import Node, Range, Selector, Subquery
 from stoker.promql.columns import Columns, Context, Windows, anywhere, empty, single
 from stoker.promql.dates import DATE_PARTS
+from stoker.promql.info import with_info
 from stoker.promql.range_functions import Window, WindowFunction
+from stoker.promql.statistics import OUT_OF_RANGE, shortest
 from stoker.promql.window_columns import COLUMNAR, COUNTER_FUNCTIONS, WindowsFunction
 
 VectorFunction = Callable[[Context, tuple[Node, ...]], Columns]
@@ -107,16 +109,14 @@ def _expect_counters(context: Context, columns: Columns) -> None:
 
 
 def _quantile_over_time(context: Context, args: tuple[Node, ...]) -> Columns:
-    phis = context.scalar(args[0])
-    for phi in phis.tolist():
-        if not 0 <= phi <= 1:
-            context.warn(f"quantile value should be between 0 and 1, got {phi:g}")
-            break
-    return over_windows(
-        context,
-        context.windows(args[1]),
-        lambda window, t: range_functions.quantile_over_time(window, float(phis[t])),
-    )
+    phis = context.scalar(args[0]).tolist()
+
+    def quantile_of(window: Window, t: int) -> float | None:
+        if not 0 <= phis[t] <= 1:
+            context.warn(OUT_OF_RANGE.format(shortest(phis[t])))
+        return range_functions.quantile_over_time(window, phis[t])
+
+    return over_windows(context, context.windows(args[1]), quantile_of)
 
 
 def _predict_linear(context: Context, args: tuple[Node, ...]) -> Columns:
@@ -129,19 +129,17 @@ def _predict_linear(context: Context, args: tuple[Node, ...]) -> Columns:
 
 
 def _smoothing(context: Context, args: tuple[Node, ...]) -> Columns:
-    smoothing, trend = context.scalar(args[1]), context.scalar(args[2])
-    for what, factors in (("smoothing", smoothing), ("trend", trend)):
-        for factor in factors.tolist():
-            if not 0 < factor < 1:
-                symbol = "sf" if what == "smoothing" else "tf"
+    smoothing, trend = context.scalar(args[1]).tolist(), context.scalar(args[2]).tolist()
+
+    def smoothed(window: Window, t: int) -> float | None:
+        for what, symbol, factor in (("smoothing", "sf", smoothing[t]), ("trend", "tf", trend[t])):
+            if factor <= 0 or factor >= 1:
                 raise QueryError(
                     f"invalid {what} factor. Expected: 0 < {symbol} < 1, got: {factor:f}"
                 )
-    return over_windows(
-        context,
-        context.windows(args[0]),
-        lambda window, t: range_functions.smoothed(window, float(smoothing[t]), float(trend[t])),
-    )
+        return range_functions.smoothed(window, smoothing[t], trend[t])
+
+    return over_windows(context, context.windows(args[0]), smoothed)
 
 
 # -- absence -------------------------------------------------------------------------------------
@@ -184,7 +182,7 @@ def _each(function: Callable[[Values], Values]) -> VectorFunction:
 
 def _clamp(context: Context, args: tuple[Node, ...]) -> Columns:
     columns, low, high = context.vector(args[0]), context.scalar(args[1]), context.scalar(args[2])
-    values = _minimum(high, _maximum(low, columns.values))
+    values = _maximum(low, _minimum(high, columns.values))
     return Columns(columns.labels, values, columns.present & ~(low > high)).without_name()
 
 
@@ -199,11 +197,14 @@ def _clamp_max(context: Context, args: tuple[Node, ...]) -> Columns:
 
 
 def _maximum(a: Values, b: Values) -> Values:
-    return np.maximum(a, b)  # NaN if one of them is
+    # NaN if one of them is, but that nothing is above +Inf; so it is in Go.
+    larger: Values = np.where(np.isposinf(a) | np.isposinf(b), np.inf, np.maximum(a, b))
+    return larger
 
 
 def _minimum(a: Values, b: Values) -> Values:
-    return np.minimum(a, b)
+    smaller: Values = np.where(np.isneginf(a) | np.isneginf(b), -np.inf, np.minimum(a, b))
+    return smaller
 
 
 def _round(context: Context, args: tuple[Node, ...]) -> Columns:
@@ -256,6 +257,13 @@ def _sort(*, descending: bool) -> VectorFunction:
 
 def _histogram_quantile(context: Context, args: tuple[Node, ...]) -> Columns:
     return histogram.quantiles(context, context.scalar(args[0]), context.vector(args[1]))
+
+
+def _histogram_quantiles(context: Context, args: tuple[Node, ...]) -> Columns:
+    columns, label = context.vector(args[0]), context.text(args[1])
+    return histogram.several_quantiles(
+        context, [context.scalar(arg) for arg in args[2:]], label, columns
+    )
 
 
 def _histogram_fraction(context: Context, args: tuple[Node, ...]) -> Columns:
@@ -336,8 +344,8 @@ _EACH: Final[dict[str, Callable[[Values], Values]]] = {
     "asinh": np.arcsinh,
     "acosh": np.arccosh,
     "atanh": np.arctanh,
-    "deg": np.degrees,
-    "rad": np.radians,
+    "deg": lambda radians: radians * 180 / math.pi,
+    "rad": lambda degrees: degrees * math.pi / 180,
 }
 
 VECTOR_FUNCTIONS: Final[dict[str, VectorFunction]] = {
@@ -358,9 +366,11 @@ VECTOR_FUNCTIONS: Final[dict[str, VectorFunction]] = {
     "histogram_count": _native_only,
     "histogram_fraction": _histogram_fraction,
     "histogram_quantile": _histogram_quantile,
+    "histogram_quantiles": _histogram_quantiles,
     "histogram_stddev": _native_only,
     "histogram_stdvar": _native_only,
     "histogram_sum": _native_only,
+    "info": with_info,
     "label_join": label_functions.label_join,
     "label_replace": label_functions.label_replace,
     "predict_linear": _predict_linear,

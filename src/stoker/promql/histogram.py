@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stoker.metrics.sample import METRIC_NAME, Labels, parse_value, quote
+from stoker.errors import QueryError
+from stoker.metrics.sample import Labels, parse_value, quote
 from stoker.metrics.series import SeriesSet, Values
-from stoker.promql.columns import Columns, Context, Mask, anywhere
+from stoker.promql.columns import SAME_LABELSET, Columns, Context, Mask, anywhere, empty
+from stoker.promql.statistics import OUT_OF_RANGE, shortest
 
 BUCKET = "le"
 # Smaller steps down between neighbours are rounding (rate() of equal counters), not a mistake.
@@ -38,14 +40,58 @@ class _Found:
 
 def quantiles(context: Context, phis: Values, columns: Columns) -> Columns:
     """``histogram_quantile``: one row for each histogram."""
+    _check(context, phis)
+    found = _histograms(context, columns)
+    values, present = _quantiles_of(context, phis, columns, found)
+    return Columns(found.labels, values, present).without_name()
+
+
+def several_quantiles(
+    context: Context, phis: list[Values], label: str, columns: Columns
+) -> Columns:
+    """``histogram_quantiles``: a row for each histogram and quantile, told apart by *label*."""
+    for one in phis:
+        _check(context, one)
+    found = _histograms(context, columns)
+    rows: dict[Labels, tuple[Values, Mask]] = {}
+    unnamed: list[bool] = []
+    steps = columns.values.shape[1]
+    flags = found.labels.flags()
+    for one in phis:
+        values, present = _quantiles_of(context, one, columns, found)
+        for phi in dict.fromkeys(map(openmetrics_number, one.tolist())):
+            here = np.array([openmetrics_number(each) == phi for each in one.tolist()])
+            for row, labels in enumerate(found.labels.labels):
+                name = labels.with_label(label, phi)
+                if name not in rows:
+                    rows[name] = (np.full(steps, math.nan), np.zeros(steps, np.bool_))
+                    unnamed.append(flags[row])
+                kept, there = rows[name]
+                taken = present[row] & here
+                if (taken & there).any():
+                    raise QueryError(SAME_LABELSET)
+                kept[taken], there[taken] = values[row][taken], True
+    if not rows:
+        return empty(steps)
+    delayed = None if found.labels.unnamed is None else tuple(unnamed)
+    cells, masks = zip(*rows.values(), strict=True)
+    labels_ = SeriesSet(tuple(rows), delayed)
+    return Columns(labels_, np.array(cells), np.array(masks)).without_name()
+
+
+def _check(context: Context, phis: Values) -> None:
     for phi in phis.tolist():
         if not 0 <= phi <= 1:
-            context.warn(f"quantile value should be between 0 and 1, got {phi:g}")
-            break
-    found = _histograms(context, columns)
+            context.warn(OUT_OF_RANGE.format(shortest(phi)))
+
+
+def _quantiles_of(
+    context: Context, phis: Values, columns: Columns, found: _Found
+) -> tuple[Values, Mask]:
     steps = columns.values.shape[1]
     values = np.full((len(found.histograms), steps), math.nan)
     present = np.zeros(values.shape, np.bool_)
+    delayed = columns.labels.unnamed is not None
     for bounds, members in found.alike.items():
         rows = np.array([found.histograms[m].rows for m in members])
         counts, there = columns.values[rows], columns.present[rows]  # (histogram, bucket, step)
@@ -56,16 +102,16 @@ def quantiles(context: Context, phis: Values, columns: Columns) -> Columns:
             values[members] = _plain_quantiles(phis, np.array(bounds), counts)
         for member, step in zip(*np.nonzero(present[members] & ~plain), strict=True):
             histogram = found.histograms[members[member]]
-            buckets, forced = _buckets_at(histogram, columns, int(step))
-            if forced:
+            buckets, forced = _monotonic(_buckets_at(histogram, columns, int(step)))
+            if forced and 0 <= phis[step] <= 1:
                 context.info(
                     "input to histogram_quantile needed to be fixed for monotonicity (see "
                     "https://prometheus.io/docs/prometheus/latest/querying/functions/"
-                    f"#histogram_quantile) for metric name {quote(histogram.name)}"
+                    "#histogram_quantile)" + (_of(histogram.name) if delayed else "")
                 )
             quantile = bucket_quantile(float(phis[step]), buckets)
             values[members[member], step] = quantile
-    return Columns(found.labels, values, present)
+    return values, present
 
 
 def _plain(bounds: tuple[float, ...], counts: Values, there: Mask) -> Mask:
@@ -105,9 +151,13 @@ def fractions(context: Context, lower: Values, upper: Values, columns: Columns) 
     for i, histogram in enumerate(found.histograms):
         present[i] = anywhere(columns.present[list(histogram.rows)])
         for step in np.flatnonzero(present[i]).tolist():
-            buckets, _ = _buckets_at(histogram, columns, step)
+            buckets = _buckets_at(histogram, columns, step)
             values[i, step] = bucket_fraction(float(lower[step]), float(upper[step]), buckets)
-    return Columns(found.labels, values, present)
+    return Columns(found.labels, values, present).without_name()
+
+
+def _of(name: str) -> str:
+    return f" for metric name {quote(name)}" if name else ""
 
 
 def _histograms(context: Context, columns: Columns) -> _Found:
@@ -120,31 +170,33 @@ def _histograms(context: Context, columns: Columns) -> _Found:
             labels = columns.labels.labels[row]
             context.warn(
                 f'bucket label "{BUCKET}" is missing or has a malformed value of '
-                f"{quote(labels.get(BUCKET))} for metric name {quote(labels.name)}"
+                f"{quote(labels.get(BUCKET))}{_of(labels.name)}"
             )
     return found
 
 
 def _grouped(series: SeriesSet) -> _Found:
     found: dict[Labels, list[tuple[float, int]]] = {}
-    names: dict[Labels, str] = {}
+    flags: dict[Labels, bool] = {}
     without_bound = []
     for row, labels in enumerate(series.labels):
         bound = _bound(labels.get(BUCKET))
         if bound is None:
             without_bound.append(row)
             continue
-        group = labels.drop((METRIC_NAME, BUCKET))
+        group = labels.drop((BUCKET,))
         found.setdefault(group, []).append((bound, row))
-        names.setdefault(group, labels.name)
+        flags.setdefault(group, False if series.unnamed is None else series.unnamed[row])
     histograms: list[_Histogram] = []
     alike: dict[tuple[float, ...], list[int]] = {}
     for group, buckets in found.items():
         buckets.sort()
         bounds, rows = zip(*buckets, strict=True)
         alike.setdefault(bounds, []).append(len(histograms))
-        histograms.append(_Histogram(names[group], bounds, rows))
-    return _Found(SeriesSet(tuple(found)), tuple(histograms), alike, tuple(without_bound))
+        histograms.append(_Histogram(group.name, bounds, rows))
+    unnamed = None if series.unnamed is None else tuple(flags.values())
+    labels_ = SeriesSet(tuple(found), unnamed)
+    return _Found(labels_, tuple(histograms), alike, tuple(without_bound))
 
 
 def _bound(text: str) -> float | None:
@@ -154,8 +206,14 @@ def _bound(text: str) -> float | None:
         return None
 
 
-def _buckets_at(histogram: _Histogram, columns: Columns, t: int) -> tuple[Buckets, bool]:
-    """Buckets at one step: equal bounds added up, counts made to rise. Tells if force was used."""
+def openmetrics_number(value: float) -> str:
+    """A bound or a quantile as a label: ``1.0``, ``0.99``, ``+Inf``."""
+    text = shortest(value)
+    return text if any(character in text for character in ".enN") else f"{text}.0"
+
+
+def _buckets_at(histogram: _Histogram, columns: Columns, t: int) -> Buckets:
+    """Buckets at one step, equal bounds added up."""
     merged: Buckets = []
     for bound, row in zip(histogram.bounds, histogram.rows, strict=True):
         if not columns.present[row, t]:
@@ -164,10 +222,11 @@ def _buckets_at(histogram: _Histogram, columns: Columns, t: int) -> tuple[Bucket
         if merged and merged[-1][0] == bound:
             count += merged.pop()[1]
         merged.append((bound, count))
-    return _monotonic(merged)
+    return merged
 
 
 def _monotonic(buckets: Buckets) -> tuple[Buckets, bool]:
+    """Counts made to rise. Tells if force was used."""
     rising: Buckets = []
     forced = False
     previous = -math.inf
@@ -221,27 +280,31 @@ def bucket_quantile(phi: float, buckets: Buckets) -> float:  # noqa: PLR0911 - m
 
 
 def bucket_fraction(lower: float, upper: float, buckets: Buckets) -> float:
-    """The part of the observations between *lower* and *upper*, interpolated like a quantile."""
-    if len(buckets) < 2 or buckets[-1][0] != math.inf or math.isnan(lower) or math.isnan(upper):
+    """The part of the observations between *lower* and *upper*, interpolated like a quantile.
+
+    Counts that fall are taken as they are, unlike in a quantile.
+    """
+    if not buckets or buckets[-1][0] != math.inf or math.isnan(lower) or math.isnan(upper):
         return math.nan
     count = buckets[-1][1]
     if count == 0 or math.isnan(count):
         return math.nan
     if lower >= upper:
         return 0.0
-    return (_rank_of(upper, buckets) - _rank_of(lower, buckets)) / count
+    ranks = [min(_rank_of(value, buckets), count) for value in (upper, lower)]
+    return (ranks[0] - ranks[1]) / count
 
 
 def _rank_of(value: float, buckets: Buckets) -> float:
-    """How many observations are below *value*."""
+    """How many observations are below *value*. In an endless bucket nothing is interpolated."""
     below = 0.0
     start = 0.0 if buckets[0][0] > 0 else -math.inf
     for end, count in buckets:
         if start >= value:
             return below
         if end > value:
-            if math.isinf(start) or math.isinf(end):
-                return below  # nothing can be interpolated in an endless bucket
+            if start == -math.inf:
+                return count
             return below + (count - below) * (value - start) / (end - start)
         below, start = count, end
     return buckets[-1][1]

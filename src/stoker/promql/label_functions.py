@@ -14,16 +14,22 @@ from stoker.metrics.sample import METRIC_NAME, Labels, quote
 from stoker.metrics.series import SeriesSet
 from stoker.promql.ast import Node
 from stoker.promql.columns import Columns, Context, merged
+from stoker.promql.literals import is_utf8
 
 _DIGITS = re.compile(r"(\d+)")
 
 
 def label_replace(context: Context, args: tuple[Node, ...]) -> Columns:
     """``label_replace(v, dst, replacement, src, regex)``: the regex must match the whole value."""
-    columns = context.vector(args[0])
     target, replacement, source, regex = (context.text(arg) for arg in args[1:5])
-    pattern = compile_regex(regex)
-    _require_name(target, "destination")
+    try:
+        pattern = compile_regex(regex)
+    except QueryError as error:
+        raise QueryError(
+            f"invalid regular expression in label_replace(): {regex}", hint=error.message
+        ) from None
+    _require_name(target, "destination", "label_replace")
+    columns = context.vector(args[0])
 
     def replaced(labels: Labels) -> Labels | None:
         found = pattern.fullmatch(labels.get(source))
@@ -36,9 +42,9 @@ def label_join(context: Context, args: tuple[Node, ...]) -> Columns:
     """``label_join(v, dst, separator, src...)``."""
     columns = context.vector(args[0])
     target, separator, *sources = (context.text(arg) for arg in args[1:])
-    _require_name(target, "destination")
     for source in sources:
-        _require_name(source, "source")
+        _require_name(source, "source", "label_join")
+    _require_name(target, "destination", "label_join")
     return _relabelled(
         columns,
         target,
@@ -46,9 +52,9 @@ def label_join(context: Context, args: tuple[Node, ...]) -> Columns:
     )
 
 
-def _require_name(name: str, what: str) -> None:
-    if not name:
-        raise QueryError(f"invalid {what} label name {quote(name)}")
+def _require_name(name: str, what: str, function: str) -> None:
+    if not name or not is_utf8(name):
+        raise QueryError(f"invalid {what} label name in {function}(): {quote(name)[1:-1]}")
 
 
 def _relabelled(

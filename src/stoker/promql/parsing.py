@@ -19,6 +19,7 @@ from stoker.errors import QueryError
 from stoker.metrics.regex import compile_regex
 from stoker.metrics.sample import METRIC_NAME, Matcher, MatchOp
 from stoker.promql.ast import (
+    SETS,
     Aggregate,
     At,
     Binary,
@@ -32,6 +33,7 @@ from stoker.promql.ast import (
     Subquery,
     Text,
 )
+from stoker.promql.literals import NEVER, normalized, undisguised, undisguised_ms, with_placeholders
 
 MAX_LENGTH: Final = 64 * 1024
 MAX_DEPTH: Final = 64
@@ -41,10 +43,15 @@ _SKIPPED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|#[^\n]*',
 _OPERATOR = re.compile(r"[-+*/%^]|[=!]=|[<>]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 # The grammar's library panics at these instead of refusing them.
 _BEYOND = re.compile(
-    r"@\s*-\s*[\d.][\w.]*"
-    r"|(?:\boffset|@|\[|\[[^][]*:)\s*[-+]?\s*(?:inf\b|nan\b|\d{13}|0x[\da-f]{10}|[\d.]+e\+?\d\d)",
+    r"(?:\boffset|@|\[|\[[^][]*:)\s*[-+]?\s*(?:inf\b|nan\b|9\d{10}|\d{12}|0x[\da-f]{10}|[\d.]+e\+?\d\d)",
     re.IGNORECASE,
 )
+_BEFORE = re.compile(r"@\s*-\s*[\d.][\w.]*")  # negative times that are left after rewriting
+_DISGUISED_TIME = re.compile(r"@ (9\d{10}\.\d{3})")
+# The grammar refuses `{}`, which `info` may be given; a matcher that is taken out again lets it by.
+_EMPTY_OF_INFO = re.compile(r"\binfo\s*\(.*,\s*\{", re.DOTALL)
+_PLACEHOLDER: Final = "__of_info__"
+_NOT_EMPTY: Final = "vector selector must contain at least one non-empty matcher"
 _MAX_OPERATORS: Final = 200  # evaluation takes up to three frames of the stack for each
 _MATCH_OPS: Final = {
     "MatchOp.Equal": MatchOp.EQUAL,
@@ -65,7 +72,7 @@ _DEFAULT_MATCHING = Matching("one-to-one", on=False, labels=(), include=())
 def parse(query: str) -> Node:
     """The tree of a query. Raises QueryError."""
     with _no_panic(query):
-        tree = _tree(query)
+        tree = _tree(query, placeholder=_EMPTY_OF_INFO.search(query) is not None)
         try:
             return _node(tree)
         except QueryError as error:
@@ -78,7 +85,11 @@ def format_query(query: str) -> str:
     """The query in its usual layout. Raises QueryError if it is not one."""
     parse(query)
     with _no_panic(query):
-        return str(_tree(query).prettify())
+        return _DISGUISED_TIME.sub(_time_again, undisguised(str(_tree(query).prettify())))
+
+
+def _time_again(found: re.Match[str]) -> str:
+    return f"@ -{float(found[1]) - NEVER:.3f}"
 
 
 @contextmanager
@@ -92,10 +103,11 @@ def _no_panic(query: str) -> Iterator[None]:
         raise QueryError(f"parse error: {error}", query=query) from None
 
 
-def _tree(query: str) -> grammar.Expr:
+def _tree(query: str, *, placeholder: bool = False) -> grammar.Expr:
     _check_size(query)
+    text = normalized(query)
     try:
-        return grammar.parse(query)
+        return grammar.parse(with_placeholders(text, _PLACEHOLDER) if placeholder else text)
     except (ValueError, OverflowError) as error:
         raise QueryError(f"parse error: {error}", query=query, hint=_hint(query)) from None
 
@@ -125,9 +137,9 @@ def _check_size(query: str) -> None:
             depth -= 1
     if deepest > MAX_DEPTH:
         raise QueryError(f"query nested {deepest} deep, at most {MAX_DEPTH} are read")
-    beyond = _BEYOND.search(text)
+    beyond = _BEYOND.search(text) or _BEFORE.search(_SKIPPED.sub('""', normalized(query)))
     if beyond:
-        raise QueryError(f"`{beyond[0]}` is not supported: not a time from 1970 on")
+        raise QueryError(f"`{beyond[0]}` is not supported: not a time that is understood")
     operators = len(_OPERATOR.findall(text))
     if operators > _MAX_OPERATORS:
         raise QueryError(f"query with {operators} operators, at most {_MAX_OPERATORS} are read")
@@ -140,7 +152,7 @@ def _node(tree: object) -> Node:  # noqa: C901, PLR0911 - one case a kind of nod
         case grammar.NumberLiteral():
             return Number(tree.val)
         case grammar.StringLiteral():
-            return Text(tree.val)
+            return Text(undisguised(tree.val))
         case grammar.VectorSelector():
             return _selector(tree)
         case grammar.MatrixSelector():
@@ -154,22 +166,36 @@ def _node(tree: object) -> Node:  # noqa: C901, PLR0911 - one case a kind of nod
         case grammar.AggregateExpr():
             return _aggregate(tree)
         case grammar.Call():
-            return Call(tree.func.name, tuple(_node(arg) for arg in tree.args))
+            return _call(tree)
         case _:
             raise QueryError(f"{type(tree).__name__} is not supported")
 
 
-def _selector(tree: grammar.VectorSelector) -> Selector:
+def _call(tree: grammar.Call) -> Call:
+    args = tree.args
+    if tree.func.name != "info" or len(args) < 2:
+        return Call(tree.func.name, tuple(_node(arg) for arg in args))
+    chosen = args[1]
+    if not isinstance(chosen, grammar.VectorSelector) or chosen.offset or chosen.at:
+        raise QueryError("the second argument of `info` is a label selector: `{name=...}`")
+    return Call("info", (_node(args[0]), _selector(chosen, may_be_empty=True)))
+
+
+def _selector(tree: grammar.VectorSelector, *, may_be_empty: bool = False) -> Selector:
     if tree.matchers.or_matchers:
         raise QueryError("`or` between matchers is not PromQL", hint="use the `or` operator")
     matchers = [
-        Matcher(one.name, _MATCH_OPS[str(one.op)], one.value) for one in tree.matchers.matchers
+        Matcher(one.name, _MATCH_OPS[str(one.op)], undisguised(one.value))
+        for one in tree.matchers.matchers
+        if one.name != _PLACEHOLDER
     ]
     if tree.name:
         matchers.append(Matcher(METRIC_NAME, MatchOp.EQUAL, tree.name))
     for matcher in matchers:
         if matcher.op in {MatchOp.REGEX, MatchOp.NOT_REGEX}:
             compile_regex(matcher.value)
+    if not may_be_empty and all(matcher.matches("") for matcher in matchers):
+        raise QueryError(f"parse error: {_NOT_EMPTY}")
     return Selector(tuple(matchers), _ms(tree.offset), _at(tree.at))
 
 
@@ -195,8 +221,6 @@ def _binary(tree: grammar.BinaryExpr) -> Binary:
     matching, bool_ = _DEFAULT_MATCHING, False
     if modifier is not None:
         fill = modifier.fill_values
-        if fill.lhs is not None or fill.rhs is not None:
-            raise QueryError("`fill` is experimental in Prometheus and not supported here")
         bool_ = modifier.return_bool
         labels = modifier.matching.labels if modifier.matching is not None else []
         on = (
@@ -204,7 +228,11 @@ def _binary(tree: grammar.BinaryExpr) -> Binary:
             and modifier.matching.type == grammar.LabelModifierType.Include
         )
         include = tuple(modifier.group_labels or ())
-        matching = Matching(_CARDS[str(modifier.card)], on, tuple(labels), include)
+        matching = Matching(
+            _CARDS[str(modifier.card)], on, tuple(labels), include, fill.lhs, fill.rhs
+        )
+        if op in SETS and (fill.lhs is not None or fill.rhs is not None):
+            raise QueryError("filling in missing series not allowed for set operators")
     return Binary(op, _node(tree.lhs), _node(tree.rhs), bool_, matching)
 
 
@@ -217,7 +245,7 @@ def _at(modifier: grammar.AtModifier | None) -> At:
         return "end"
     if modifier.at is None:
         raise QueryError("`@` needs a time")
-    return round((modifier.at - _EPOCH) / _MILLISECOND)
+    return undisguised_ms(round((modifier.at - _EPOCH) / _MILLISECOND))
 
 
 def _ms(duration: timedelta | None) -> int:

@@ -13,23 +13,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
-from stoker.errors import InputError, Place, QueryError
-from stoker.metrics.sample import EMPTY, STALE, Labels, MatchOp, parse_value
-from stoker.promql.ast import Selector, Text
-from stoker.promql.parsing import parse
+from stoker.errors import InputError, Place
+from stoker.metrics.sample import METRIC_NAME, STALE, Labels, parse_value
+from stoker.promql.literals import unquote
 
 _Note = Literal["fail", "warn", "no_warn", "info", "no_info"]
-_Expected = Literal["ordered", "string"] | _Note
+_Expected = Literal["ok", "ordered", "string"] | _Note
 Point = float | None  # None: no sample at this step
 
-_COMMAND = re.compile(r"(?:load|clear|eval)(?:\b|_)")  # at the margin
-_LOAD = re.compile(r"load(_with_nhcb)?\s+(\S+)$")
-_INSTANT = re.compile(r"eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)$")
+_COMMAND = re.compile(r"(?:load|clear|eval)(?:\b|_)", re.IGNORECASE)  # at the margin
+_LOAD = re.compile(r"load(_with_nhcb)?\s+(\S+)$", re.IGNORECASE)
+_INSTANT = re.compile(
+    r"eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)$", re.IGNORECASE
+)
 _RANGE = re.compile(
-    r"eval(?:_(fail|warn|ordered|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$"
+    r"eval(?:_(fail|warn|ordered|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$",
+    re.IGNORECASE,
 )
 _MATRIX = re.compile(r"expect\s+range\s+vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)$")
-_EXPECT = re.compile(r"expect\s+(ordered|fail|warn|no_warn|info|no_info|string)\b\s*(.*)$")
+_EXPECT = re.compile(r"expect\s+(ok|ordered|fail|warn|no_warn|info|no_info|string)\b\s*(.*)$")
+_QUOTES: Final = ('"', "'", "`")
+_NAME = re.compile(r"[A-Za-z_:][\w:]*")
+_SPACE = re.compile(r"\s*")
+_TEXT = r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`"""
+_PAIR = re.compile(
+    rf"(?P<name>[A-Za-z_]\w*|{_TEXT})\s*(?:=\s*(?P<value>{_TEXT}))?\s*(?:,\s*|(?=\}}))"
+)
 _REPEATED = re.compile(r"(_|stale|[^x\s]+?)x(\d+)$")
 _DURATION = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?"
@@ -114,9 +123,10 @@ def read(text: str, source: str = "script") -> Iterator[Command]:
             at += 1
         where = number
         try:
-            if line.split()[0] == "clear":
+            word = line.split()[0].lower()
+            if word == "clear":
                 yield Clear()
-            elif line.startswith("load"):
+            elif word.startswith("load"):
                 command = _load(line)
                 for where, detail in block:  # noqa: B007 - told in the error
                     _loaded(command, detail)
@@ -126,7 +136,7 @@ def read(text: str, source: str = "script") -> Iterator[Command]:
                 for where, detail in block:  # noqa: B007 - told in the error
                     _expectation(question, detail)
                 yield question
-        except (ValueError, QueryError) as error:
+        except ValueError as error:
             yield Unreadable(where, line, InputError(str(error), place=Place(source, where)))
 
 
@@ -138,7 +148,9 @@ def _load(line: str) -> Load:
 
 
 def _loaded(command: Load, text: str) -> None:
-    """One series below ``load``."""
+    """One series below ``load``; when a counter started (``x@st``) is not looked at."""
+    if text.split(maxsplit=1)[0].endswith("@st"):
+        return
     labels, values = _series(text)
     if "{{" in values:
         command.native.append(labels)
@@ -196,13 +208,12 @@ def _expectation(command: Eval, text: str) -> None:
 
 
 def _expect(command: Eval, kind: _Expected, rest: str) -> None:
+    if kind == "ok":  # which it is if nothing else is said
+        return
     if kind == "ordered":
         command.ordered = True
     elif kind == "string":
-        value = parse(rest)
-        if not isinstance(value, Text):
-            raise ValueError(f"`{rest}` is not a string")
-        command.string = value.value
+        command.string = unquote(rest)
     else:
         word, _, message = rest.partition(":")
         if rest and word.strip() not in {"msg", "regex"}:
@@ -213,34 +224,24 @@ def _expect(command: Eval, kind: _Expected, rest: str) -> None:
 
 def _series(text: str) -> tuple[Labels, str]:
     """A label set in PromQL's notation, and what stands after it."""
-    end = _end_of_labels(text)
-    head = text[:end].strip()
-    if head == "{}":
-        return EMPTY, text[end:].strip()
-    node = parse(head)
-    if not isinstance(node, Selector) or any(m.op is not MatchOp.EQUAL for m in node.matchers):
-        raise ValueError(f"`{head}` is not a series")
-    return Labels((m.name, m.value) for m in node.matchers), text[end:].strip()
-
-
-def _end_of_labels(text: str) -> int:
-    brace, space = text.find("{"), re.search(r"\s", text)
-    first_space = space.start() if space else len(text)
-    if brace < 0 or (brace > first_space and text[first_space:brace].strip()):
-        return first_space
-    if text.startswith("{{", brace):
-        return first_space
-    quote = ""
-    for i in range(brace, len(text)):
-        character = text[i]
-        if quote:
-            if character == quote and text[i - 1] != "\\":
-                quote = ""
-        elif character in "\"'`":
-            quote = character
-        elif character == "}":
-            return i + 1
-    raise ValueError(f"`{text}` has no closing brace")
+    found = _NAME.match(text)
+    pairs = [(METRIC_NAME, found[0])] if found else []
+    at = found.end() if found else 0
+    brace = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # matches always
+    if text.startswith("{", brace) and not text.startswith("{{", brace):
+        at = _SPACE.match(text, brace + 1).end()  # type: ignore[union-attr]
+        while not text.startswith("}", at):
+            pair = _PAIR.match(text, at)
+            if pair is None:
+                raise ValueError(f"`{text}` is not a series")
+            name, value = pair["name"], pair["value"]
+            name = unquote(name) if name[0] in _QUOTES else name
+            pairs.append((METRIC_NAME, name) if value is None else (name, unquote(value)))
+            at = pair.end()
+        at += 1
+    elif not found:
+        raise ValueError(f"`{text}` is not a series")
+    return Labels(pairs), text[at:].strip()
 
 
 def points(text: str) -> Iterator[Point]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
 from stoker.metrics.sample import format_value
 from stoker.metrics.series import Values
+
+OUT_OF_RANGE: Final = "quantile value should be between 0 and 1, got {}"
 
 
 def exact_sum(values: list[float]) -> float:
@@ -63,6 +66,15 @@ def linear_regression(x: list[float], values: list[float]) -> tuple[float, float
     variance = exact_sum([a * a for a in x]) - sum_x * sum_x / count
     slope = covariance / variance if variance else math.nan
     return slope, sum_y / count - slope * sum_x / count
+
+
+def shortest(value: float) -> str:
+    """A number in a message: shortest digits, an exponent from a million on (Go's ``%g``)."""
+    if value != value or math.isinf(value):  # noqa: PLR0124 - NaN
+        return format_value(value)
+    text = next(t for n in range(17) if float(t := f"{value:.{n}e}") == value)
+    mantissa, _, exponent = text.partition("e")
+    return format_value(value) if -4 <= int(exponent) < 6 else f"{mantissa}e{int(exponent):+03d}"
 
 
 def shortest_decimal(value: float) -> str:
