@@ -95,7 +95,8 @@ def test_start_timestamps_are_read_and_passed_over():
 
 
 def test_words_may_be_capitals_and_expectations_stand_at_the_margin():
-    script = 'LOAD 1m\nx{a=\'1\', b=`2`} 1\n\nEval instant at 0 x\nexpect ok\nexpect no_info\nx{b="2",a="1"} 1\nCLEAR\n'
+    script = "LOAD 1m\nx{a='1', b=`2`} 1\n\nEval instant at 0 x\n"
+    script += 'expect ok\nexpect no_info\nx{b="2",a="1"} 1\nCLEAR\n'
     assert [case.outcome for case in run(script)] == ["passed"]
 
 
@@ -114,7 +115,8 @@ def test_unreadable_lines_and_our_own_faults_are_failed_cases(monkeypatch, tmp_p
     monkeypatch.setattr(promqltest, "instant", broken)
     path = tmp_path / "one.test"
     path.write_text(
-        "nonsense\n\nload 1m\n  x one\n\neval instant at 0 1\n  1\n\neval range from 0 to 1 step 1 2\n  {} 2 2\n"
+        "nonsense\n\nload 1m\n  x one\n\neval instant at 0 1\n  1\n\n"
+        "eval range from 0 to 1 step 1 2\n  {} 2 2\n"
     )
     assert promqltest.main([str(path), str(tmp_path / "none.test")]) == 1
     out = capsys.readouterr().out
