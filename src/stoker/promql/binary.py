@@ -148,12 +148,12 @@ def _filled(
 def _lacking(of: Columns, among: Columns, matching: Matching) -> dict[Labels, Mask]:
     """At which steps a group of *of* has nobody in *among*."""
     there = {
-        group: among.present[rows].any(axis=0)
+        group: anywhere(among.present[rows])
         for group, rows in _by_signature(among, matching).items()
     }
     nobody = np.zeros(of.present.shape[1], np.bool_)
     lacking = {
-        group: of.present[rows].any(axis=0) & ~there.get(group, nobody)
+        group: anywhere(of.present[rows]) & ~there.get(group, nobody)
         for group, rows in _by_signature(of, matching).items()
     }
     return {group: steps for group, steps in lacking.items() if steps.any()}

@@ -27,11 +27,8 @@ def with_info(context: Context, args: tuple[Node, ...]) -> Columns:
     base = context.vector(args[0])
     wanted = args[1].matchers if len(args) > 1 and isinstance(args[1], Selector) else ()
     names = tuple(one for one in wanted if one.name == METRIC_NAME)
-    if not names:
-        names = _DEFAULT
-        of_info = () if wanted else names
-    else:
-        of_info = names
+    of_info = names if wanted else _DEFAULT  # series of this name are info themselves
+    names = names or _DEFAULT
     data = tuple(one for one in wanted if one.name != METRIC_NAME)
     plain = [
         bool(of_info) and all(one.matches(labels.name) for one in of_info)
