@@ -9,9 +9,11 @@ import pytest
 from aiohttp import web
 
 from stoker.errors import InputError, StokerError
+from stoker.scaling.numbers import json_number
 from stoker.scaling.observation import TriggerReading
 from stoker.scaling.spec import TriggerSpec
-from stoker.triggers.base import QueryAnswer, TriggerContext, go_duration, json_number
+from stoker.triggers.base import QueryAnswer, TriggerContext
+from stoker.triggers.parameters import go_duration
 from stoker.triggers.prometheus import PrometheusTrigger
 from stoker.triggers.registry import build_trigger
 

@@ -11,23 +11,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 from urllib.parse import quote_plus
 
 from stoker.clock import rfc3339
-from stoker.errors import InputError, StokerError
+from stoker.errors import StokerError
 from stoker.scaling import numbers
 from stoker.scaling.observation import TriggerReading
 from stoker.scaling.spec import TriggerSpec
-from stoker.triggers.base import Parameters, QueryAnswer, QueryFunction, TriggerContext
+from stoker.triggers.base import QueryAnswer, QueryFunction, TriggerContext, metric_name, unread
+from stoker.triggers.connections import Lease, Tls
+from stoker.triggers.http import HttpClient
+from stoker.triggers.httpauth import AUTHENTICATION, headers, tls
+from stoker.triggers.parameters import Parameter, Parameters, parameter
 
-if TYPE_CHECKING:
-    import ssl
-
-    import aiohttp
-
-_AUTH_MODES = ("apiKey", "basic", "tls", "bearer", "custom", "oauth")
 _NO_VECTOR = (
     "json: cannot unmarshal {kind} into Go struct field .data.result of type struct "
     '{{ Metric struct {{}} "json:\\"metric\\""; Value []interface {{}} "json:\\"value\\"" }}'
@@ -36,64 +34,85 @@ _NO_VECTOR = (
 
 @dataclass(frozen=True, slots=True)
 class PrometheusParameters:
-    """The trigger's ``metadata``. Durations are in seconds."""
+    """What a prometheus trigger was given. Durations are in seconds."""
 
     server_address: str
     query: str
     threshold: float
     activation_threshold: float = 0.0
     namespace: str = ""
-    query_parameters: Mapping[str, str] | None = None
-    custom_headers: Mapping[str, str] | None = None
+    query_parameters: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ignore_null_values: bool = True
-    unsafe_ssl: bool = False
     timeout: float = 3.0
-    headers: Mapping[str, str] | None = None  # of authModes
-    certificate_authority: str = ""  # PEM
+    tls: Tls = field(default_factory=Tls)
 
     @classmethod
-    def parse(
-        cls, metadata: Mapping[str, str], auth: Mapping[str, str], default_timeout: float
-    ) -> PrometheusParameters:
-        """Read and check *metadata*.
+    def read(cls, spec: TriggerSpec, context: TriggerContext) -> PrometheusParameters:
+        """Read and check what was given.
 
         Raises:
             InputError: KEDA could not build the trigger; all problems at once.
         """
-        given = Parameters(metadata, auth)
-        modes = _auth_modes(given)
-        parameters = cls(
+        given = Parameters(
+            PrometheusTrigger.PARAMETERS, spec.metadata, context.auth, context.env
+        )
+        sent = {**given.pairs("customHeaders"), **headers(given, "bearer", "basic", "custom")}
+        given.finish("prometheus")
+        return cls(
             server_address=given.text("serverAddress"),
             query=given.text("query"),
             threshold=given.number("threshold"),
-            activation_threshold=given.number("activationThreshold", 0.0),
-            namespace=given.text("namespace", ""),
+            activation_threshold=given.number("activationThreshold"),
+            namespace=given.text("namespace"),
             query_parameters=given.pairs("queryParameters"),
-            custom_headers=given.pairs("customHeaders"),
-            ignore_null_values=given.boolean("ignoreNullValues", default=True),
-            unsafe_ssl=given.boolean("unsafeSsl", default=False),
-            timeout=given.duration("timeout", default_timeout),
-            headers=_auth_headers(given, modes),
-            # without authModes KEDA leaves the authority aside
-            certificate_authority=(given.auth("ca") or "") if modes else "",
+            headers=sent,
+            ignore_null_values=given.boolean("ignoreNullValues"),
+            timeout=given.duration("timeout", context.timeout),
+            tls=tls(given),
         )
-        given.finish("prometheus")
-        return parameters
 
 
 class PrometheusTrigger:
-    """One prometheus trigger."""
+    """The result of an instant query."""
+
+    PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
+        *AUTHENTICATION,
+        parameter("serverAddress", "of the server, with the prefix of its paths", required=True),
+        parameter("query", "PromQL whose result has one element", required=True),
+        parameter("threshold", "the target", "float64", required=True),
+        parameter("activationThreshold", "a greater value wakes", "float64", default="0"),
+        parameter("namespace", "added to the request, for servers with tenants"),
+        parameter("queryParameters", "added to the request", "map"),
+        parameter("customHeaders", "sent with the request", "map"),
+        parameter(
+            "ignoreNullValues",
+            "an empty result, NaN and infinities are 0; otherwise they are errors",
+            "bool",
+            default="true",
+        ),
+        parameter(
+            "unsafeSsl", "the server's certificate is not looked at", "bool", default="false"
+        ),
+        parameter("timeout", "of one request", "duration", default="3s"),
+        parameter(
+            "awsRegion",
+            "of an Amazon managed service",
+            note="has no effect: requests are not signed for AWS",
+        ),
+    )
 
     def __init__(self, spec: TriggerSpec, context: TriggerContext) -> None:
         self.spec = spec
-        self.parameters = PrometheusParameters.parse(spec.metadata, context.auth, context.timeout)
+        self.parameters = PrometheusParameters.read(spec, context)
         self._query: QueryFunction | None = context.query_for(self.parameters.server_address)
-        self._session: aiohttp.ClientSession | None = None
+        self._pool = context.pool
+        self._http: Lease[HttpClient] | None = None
 
     @property
     def metric_name(self) -> str:
         """KEDA's name of the metric."""
-        return f"s{self.spec.index}-prometheus"
+        return metric_name(self.spec, "prometheus")
 
     @property
     def target(self) -> float:
@@ -103,16 +122,12 @@ class PrometheusTrigger:
     async def read(self, now: float) -> TriggerReading:
         """The result of the query at *now*, or why there is none."""
         parameters = self.parameters
-        reading = TriggerReading(
-            index=self.spec.index,
-            metric_name=self.metric_name,
-            value=None,
-            target=self.target,
-            metric_type=self.spec.metric_type,
-            activation_threshold=parameters.activation_threshold,
-            trigger_name=self.spec.name,
-            type=self.spec.type,
-            source=parameters.query,
+        reading = unread(
+            self.spec,
+            self.metric_name,
+            self.target,
+            parameters.query,
+            parameters.activation_threshold,
         )
         try:
             answer = await self._ask(now)
@@ -128,21 +143,16 @@ class PrometheusTrigger:
         )
 
     async def close(self) -> None:
-        """Close the HTTP session, if there is one."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Give back the HTTP session, if there is one."""
+        if self._http is not None:
+            await self._http.release()
+            self._http = None
 
     async def _ask(self, now: float) -> QueryAnswer:
         if self._query is not None:
             # KEDA asks for a time in whole seconds
             return await self._query(self.parameters.query, float(math.floor(now)))
-        try:
-            return await self._fetch(now)
-        except StokerError:
-            # KEDA rebuilds a failing trigger and tries once more at once
-            await self.close()
-            return await self._fetch(now)
+        return await self._fetch(now)
 
     def url(self, now: float) -> str:
         """The request, character by character as KEDA sends it."""
@@ -153,14 +163,11 @@ class PrometheusTrigger:
         )
         if parameters.namespace:
             url += f"&namespace={parameters.namespace}"
-        for key, value in (parameters.query_parameters or {}).items():
+        for key, value in parameters.query_parameters.items():
             url += f"&{quote_plus(key)}={quote_plus(value)}"
         return url
 
     async def _fetch(self, now: float) -> QueryAnswer:
-        import aiohttp  # noqa: PLC0415 - only a remote server needs it
-        from yarl import URL  # noqa: PLC0415
-
         url = self.url(now)
         scheme, sign, _ = url.partition("://")
         if not sign or scheme not in ("http", "https"):
@@ -168,38 +175,22 @@ class PrometheusTrigger:
                 f'parse "{url}": first path segment in URL cannot contain colon',
                 hint=f"write serverAddress as http://{self.parameters.server_address}",
             )
-        if self._session is None:
-            self._session = self._new_session()
-        try:
-            async with self._session.get(URL(url, encoded=True)) as response:
-                body = await response.read()
-                status = response.status
-        except TimeoutError:
-            raise StokerError(
-                f'Get "{url}": context deadline exceeded '
-                "(Client.Timeout exceeded while awaiting headers)",
-                hint=f"no answer in {self.parameters.timeout:g} s",
-            ) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise StokerError(f'Get "{url}": {error}') from error
+        if self._http is None:
+            self._http = HttpClient.lease(self._pool, self.parameters.tls)
+        status, body = await self._http.value.get(
+            url, self.parameters.headers, self.parameters.timeout
+        )
         if not 200 <= status <= 299:
-            raise StokerError(f"prometheus query api returned error. status: {status}")
+            raise StokerError(
+                f"prometheus query api returned error. status: {status}", hint=_status_hint(status)
+            )
         return parse_body(body)
 
-    def _new_session(self) -> aiohttp.ClientSession:
-        import aiohttp  # noqa: PLC0415
 
-        parameters = self.parameters
-        verify: ssl.SSLContext | bool = not parameters.unsafe_ssl
-        if parameters.certificate_authority and verify:
-            import ssl  # noqa: PLC0415
-
-            verify = ssl.create_default_context(cadata=parameters.certificate_authority)
-        return aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=parameters.timeout),
-            headers={**(parameters.custom_headers or {}), **(parameters.headers or {})},
-            connector=aiohttp.TCPConnector(ssl=verify),
-        )
+def _status_hint(status: int) -> str | None:
+    if status in (401, 403):
+        return "the credentials are missing or wrong: see authModes and authenticationRef"
+    return None
 
 
 def parse_body(body: bytes) -> QueryAnswer:
@@ -283,52 +274,3 @@ def _shown(answer: QueryAnswer, value: float) -> str:
         return "a matrix, which counts as 0"
     raw = _float(answer.result[0]["value"][1]) if answer.result[0].get("value") else value
     return numbers.plain(raw) if math.isfinite(raw) else f"{raw}, which counts as 0"
-
-
-def _auth_modes(given: Parameters) -> tuple[str, ...]:
-    text = given.get("authModes") or given.get("authMode") or given.auth("authModes") or ""
-    modes = tuple(mode.strip() for mode in text.split(",") if mode.strip())
-    for mode in modes:
-        if mode not in _AUTH_MODES:
-            allowed = " ".join(_AUTH_MODES)
-            given.refuse(
-                f'parameter "authModes,authMode" value "{mode}" must be one of [{allowed}]'
-            )
-    return modes
-
-
-def _auth_headers(given: Parameters, modes: tuple[str, ...]) -> dict[str, str]:
-    """At most one kind is applied: bearer before basic before custom."""
-    if "bearer" in modes:
-        token = given.auth("bearerToken") or given.auth("token")
-        if token is None:
-            given.refuse("bearer token=<empty> is required when bearer auth is enabled")
-        return {"Authorization": f"Bearer {token}"}
-    if "basic" in modes:
-        return _basic(given)
-    if "custom" in modes:
-        name, value = given.auth("customAuthHeader"), given.auth("customAuthValue")
-        if name is None or value is None:
-            given.refuse(
-                "customAuthHeader=<empty> and customAuthValue=<empty> are required when custom "
-                "auth is enabled"
-            )
-            return {}
-        return {name: value}
-    if "tls" in modes and (given.auth("cert") or given.auth("key")):
-        raise InputError(
-            "client certificates (authModes tls) are not supported yet",
-            hint="basic, bearer and custom are; a `ca` alone is used",
-        )
-    return {}
-
-
-def _basic(given: Parameters) -> dict[str, str]:
-    import base64  # noqa: PLC0415
-
-    user = given.auth("username")
-    if user is None:
-        given.refuse("username=<empty> is required when basic auth is enabled")
-        return {}
-    pair = f"{user}:{given.auth('password') or ''}".encode()
-    return {"Authorization": "Basic " + base64.b64encode(pair).decode()}

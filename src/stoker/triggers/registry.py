@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from typing import Protocol
 
 from stoker.errors import InputError
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import Trigger, TriggerContext
 from stoker.triggers.cron import CronTrigger
+from stoker.triggers.parameters import Parameter
 from stoker.triggers.prometheus import PrometheusTrigger
 from stoker.triggers.resource import ResourceTrigger
 
-SUPPORTED: dict[str, Callable[[TriggerSpec, TriggerContext], Trigger]] = {
+
+class TriggerType(Protocol):
+    """A class of triggers: what it takes, and how one is made. Its docstring says what it reads."""
+
+    PARAMETERS: tuple[Parameter, ...]
+
+    def __call__(self, spec: TriggerSpec, context: TriggerContext, /) -> Trigger:
+        """A trigger.
+
+        Raises:
+            InputError: the metadata cannot be used.
+        """
+        ...
+
+
+SUPPORTED: dict[str, TriggerType] = {
     "cpu": ResourceTrigger,
     "cron": CronTrigger,
     "memory": ResourceTrigger,
@@ -20,24 +36,7 @@ SUPPORTED: dict[str, Callable[[TriggerSpec, TriggerContext], Trigger]] = {
 }
 # what KEDA has and Stoker does not, of the types that people use for model servers
 NOT_YET = frozenset(
-    {
-        "apache-kafka",
-        "aws-sqs-queue",
-        "external",
-        "external-push",
-        "kafka",
-        "kubernetes-workload",
-        "metrics-api",
-        "nats-jetstream",
-        "postgresql",
-        "rabbitmq",
-        "redis",
-        "redis-cluster",
-        "redis-cluster-streams",
-        "redis-sentinel",
-        "redis-sentinel-streams",
-        "redis-streams",
-    }
+    {"apache-kafka", "aws-sqs-queue", "external-push", "kafka", "nats-jetstream", "postgresql"}
 )
 
 
@@ -56,5 +55,6 @@ def build_trigger(spec: TriggerSpec, context: TriggerContext) -> Trigger:
             f"trigger type `{spec.type}` is not supported yet", hint=f"supported: {supported}"
         )
     close = difflib.get_close_matches(spec.type.lower(), sorted({*SUPPORTED, *NOT_YET}), n=1)
-    hint = f"did you mean `{close[0]}`?" if close else f"supported: {supported}"
+    near = f"did you mean `{close[0]}`? " if close else ""
+    hint = f"{near}supported: {supported}"
     raise InputError(f"no scaler found for type: {spec.type}", hint=hint)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from stoker.errors import InputError, StokerError
 from stoker.resources.quantity import milli_value, parse_quantity
 from stoker.scaling import numbers
 from stoker.scaling.observation import ResourceUsage, TriggerReading
 from stoker.scaling.spec import MetricType, TriggerSpec
-from stoker.triggers.base import Parameters, TriggerContext
+from stoker.triggers.base import TriggerContext, unread
+from stoker.triggers.parameters import Parameter, Parameters, parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class ResourceParameters:
         Raises:
             InputError: KEDA could not build the trigger, or the API server refuses its HPA.
         """
-        given = Parameters(spec.metadata)
+        given = Parameters(ResourceTrigger.PARAMETERS, spec.metadata)
         if given.get("type") is not None:
             given.refuse(
                 f"scaler {spec.type} info: The 'type' setting is DEPRECATED and is removed in "
@@ -48,7 +50,7 @@ class ResourceParameters:
             try:
                 value = _target(text, spec.metric_type)
             except InputError as error:
-                given.refuse(error.message, "value", text)
+                given.refuse(f'unable to set param "value" value "{text}": {error.message}')
         given.finish(spec.type)
         return cls(value, given.get("containerName") or "")
 
@@ -67,7 +69,13 @@ def _target(text: str, metric_type: MetricType) -> float:
 
 
 class ResourceTrigger:
-    """One cpu or memory trigger."""
+    """What the pods use of a resource; the HPA reads it, KEDA does not."""
+
+    PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
+        parameter("type", "removed: `metricType` beside `type` takes its place"),
+        parameter("value", "percent with Utilization, else a quantity a pod", required=True),
+        parameter("containerName", "only this container of each pod"),
+    )
 
     def __init__(self, spec: TriggerSpec, context: TriggerContext) -> None:
         self.spec = spec
@@ -87,17 +95,10 @@ class ResourceTrigger:
     async def read(self, now: float) -> TriggerReading:
         """What each pod uses at *now*, or why that is not known."""
         container = self.parameters.container
-        unread = ResourceUsage(self.spec.type, now, container)
-        reading = TriggerReading(
-            index=self.spec.index,
-            metric_name=self.metric_name,
-            value=None,
-            target=self.target,
-            metric_type=self.spec.metric_type,
-            trigger_name=self.spec.name,
-            type=self.spec.type,
-            source=f"{self.spec.type} of container {container}" if container else self.spec.type,
-            resource=unread,
+        unread_usage = ResourceUsage(self.spec.type, now, container)
+        source = f"{self.spec.type} of container {container}" if container else self.spec.type
+        reading = replace(
+            unread(self.spec, self.metric_name, self.target, source), resource=unread_usage
         )
         if self._usage is None:
             return replace(reading, error="the server could not find the requested resource")

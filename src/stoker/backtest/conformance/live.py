@@ -29,7 +29,8 @@ from stoker.scaling.spec import (
     TriggerSpec,
 )
 from stoker.scaling.state import ScalingState
-from stoker.triggers.base import Trigger, TriggerContext, go_duration
+from stoker.triggers.base import Trigger, TriggerContext
+from stoker.triggers.parameters import go_duration
 from stoker.triggers.prometheus import PrometheusTrigger
 from stoker.triggers.registry import build_trigger
 

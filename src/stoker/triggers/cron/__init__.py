@@ -8,20 +8,20 @@ start. Its value is then ``desiredReplicas``, else 0, against a target of 1.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from stoker.clock import rfc3339
 from stoker.errors import InputError
 from stoker.scaling.observation import TriggerReading
 from stoker.scaling.spec import TriggerSpec
-from stoker.triggers.base import Parameters, TriggerContext
+from stoker.triggers.base import TriggerContext, metric_name, unread
 from stoker.triggers.cron.schedule import NEVER, Schedule, location
+from stoker.triggers.parameters import Parameter, Parameters, parameter
 
 __all__ = ["CronParameters", "CronTrigger", "Schedule", "location"]
 
 _NAMED = str.maketrans({" ": "", "*": "x", "/": "Sl", "?": "Qm", ",": "Cm"})
-_NORMALISED = re.compile(r"[/.:%()]")  # what KEDA writes as `-` in any metric name
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class CronParameters:
         Raises:
             InputError: KEDA could not build the trigger.
         """
-        given = Parameters(spec.metadata)
+        given = Parameters(CronTrigger.PARAMETERS, spec.metadata)
         timezone, start, end = given.text("timezone"), given.text("start"), given.text("end")
-        desired = _whole(given, "desiredReplicas")
+        desired = given.whole("desiredReplicas")
         try:
             schedules = _schedule("start", start), _schedule("end", end)
             if start == end:
@@ -61,18 +61,9 @@ class CronParameters:
 
     @property
     def metric_name(self) -> str:
-        """KEDA's, without the index."""
+        """KEDA's, without the index and before `-` takes the place of what a name cannot have."""
         times = f"{self.start.translate(_NAMED)}-{self.end.translate(_NAMED)}"
-        return _NORMALISED.sub("-", f"cron-{self.timezone}-{times}")
-
-
-def _whole(given: Parameters, name: str) -> int:
-    text = given.text(name)
-    if text and not re.fullmatch(r"-?(0|[1-9]\d*)", text):
-        cause = f"json: cannot unmarshal number {text} into Go value of type int64"
-        given.refuse(f"unable to unmarshal to field type int64: {cause}", name, text)
-        return 0
-    return int(text or 0)
+        return f"cron-{self.timezone}-{times}"
 
 
 def _schedule(name: str, text: str) -> Schedule:
@@ -83,7 +74,17 @@ def _schedule(name: str, text: str) -> Schedule:
 
 
 class CronTrigger:
-    """One cron trigger."""
+    """So many replicas between two moments of the week."""
+
+    PARAMETERS: ClassVar[tuple[Parameter, ...]] = (
+        parameter("timezone", "of the IANA database, such as Europe/Berlin", required=True),
+        parameter("start", "when it becomes active: a cron expression of 5 fields", required=True),
+        parameter("end", "when it ceases to be: another one", required=True),
+        parameter(
+            "desiredReplicas", "the value while it is active; the target is 1", "int64",
+            required=True,
+        ),
+    )
 
     def __init__(self, spec: TriggerSpec, context: TriggerContext) -> None:  # noqa: ARG002
         self.spec = spec
@@ -92,7 +93,7 @@ class CronTrigger:
     @property
     def metric_name(self) -> str:
         """KEDA's name of the metric: s0-cron-Europe-Berlin-08xx1-5-018xx1-5."""
-        return f"s{self.spec.index}-{self.parameters.metric_name}"
+        return metric_name(self.spec, self.parameters.metric_name)
 
     @property
     def target(self) -> float:
@@ -102,16 +103,8 @@ class CronTrigger:
     async def read(self, now: float) -> TriggerReading:
         """``desiredReplicas`` or 0; an unknown time zone is an error of the read."""
         parameters = self.parameters
-        reading = TriggerReading(
-            index=self.spec.index,
-            metric_name=self.metric_name,
-            value=None,
-            target=self.target,
-            metric_type=self.spec.metric_type,
-            trigger_name=self.spec.name,
-            type=self.spec.type,
-            source=f"{parameters.start} to {parameters.end} ({parameters.timezone})",
-        )
+        source = f"{parameters.start} to {parameters.end} ({parameters.timezone})"
+        reading = unread(self.spec, self.metric_name, self.target, source)
         try:
             zone = location(parameters.timezone)
         except InputError as error:

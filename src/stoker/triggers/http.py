@@ -1,0 +1,169 @@
+"""HTTP for triggers: one session a TLS setting, Go's words for what fails, limits on answers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from stoker.errors import StokerError
+from stoker.triggers.connections import Lease, Pool, Tls
+
+if TYPE_CHECKING:
+    import aiohttp
+
+MAX_BYTES = 16 * 2**20  # of an answer; KEDA has no limit and reads until its memory ends
+CONNECTIONS = 64  # at once to one host: more wait, and waiting does not count as their time
+
+
+class HttpClient:
+    """GET requests over one session; :meth:`lease` shares it."""
+
+    def __init__(self, tls: Tls) -> None:
+        import aiohttp  # noqa: PLC0415 - 200 ms that only triggers over HTTP need
+
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=tls.context(), limit=0, keepalive_timeout=90.0, enable_cleanup_closed=False
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            headers={"User-Agent": "stoker"},
+        )
+        self._slots: dict[str, asyncio.Semaphore] = {}
+
+    @classmethod
+    def lease(cls, pool: Pool, tls: Tls) -> Lease[HttpClient]:
+        """The client that all triggers with this *tls* share.
+
+        Raises:
+            StokerError: the certificates cannot be used.
+        """
+
+        def make() -> tuple[HttpClient, Callable[[], Awaitable[object]]]:
+            client = cls(tls)
+            return client, client.close
+
+        return pool.lease(("http", tls), make)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def get(
+        self, url: str, headers: Mapping[str, str], timeout: float  # noqa: ASYNC109 - Go's Client.Timeout
+    ) -> tuple[int, bytes]:
+        """Status and body of a GET; *timeout* seconds from the request to the body's last byte.
+
+        Raises:
+            StokerError: there was no answer, or too long a one; in Go's words.
+        """
+        import aiohttp  # noqa: PLC0415
+        from yarl import URL  # noqa: PLC0415
+
+        shown = without_password(url)
+        try:
+            target = URL(url, encoded=True)
+        except ValueError as error:
+            raise StokerError(f'parse "{shown}": {error}') from None
+        try:
+            slots = self._slots.setdefault(target.authority, asyncio.Semaphore(CONNECTIONS))
+            async with (
+                slots,
+                asyncio.timeout(timeout),
+                self._session.get(target, headers=headers) as response,
+            ):
+                return response.status, await _body(response, shown)
+        except TimeoutError:
+            raise StokerError(
+                f'Get "{shown}": context deadline exceeded '
+                "(Client.Timeout exceeded while awaiting headers)",
+                hint=f"no answer in {timeout:g} s",
+            ) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            hint = service_hint(target.host or "") if _is_lookup(error) else None
+            raise StokerError(f'Get "{shown}": {_in_go(error)}', hint=hint) from None
+
+
+def _is_lookup(error: Exception) -> bool:
+    import aiohttp  # noqa: PLC0415
+
+    return isinstance(error, (aiohttp.ClientConnectorDNSError, socket.gaierror))
+
+
+def service_hint(host: str) -> str | None:
+    """What to do about a name that only a cluster can resolve; None: it is not such a name."""
+    if not host.rstrip(".").endswith((".svc", ".svc.cluster.local")):
+        return None
+    return (
+        "a Service's name means something inside a cluster only: write an address that this "
+        "machine reaches, or forward it and name it in /etc/hosts"
+    )
+
+
+async def _body(response: aiohttp.ClientResponse, shown: str) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(65536):
+        size += len(part)
+        if size > MAX_BYTES:
+            raise StokerError(
+                f'Get "{shown}": the answer is longer than {MAX_BYTES // 2**20} MiB',
+                hint="no metric needs that much; is this the right address?",
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def without_password(url: str) -> str:
+    """The URL as Go's errors show it: ``xxxxx`` in the place of a password."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return url
+    if password is None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:xxxxx@{host}"))
+
+
+def _in_go(error: Exception) -> str:
+    """What Go's HTTP client says of the same failure."""
+    import aiohttp  # noqa: PLC0415
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"tls: failed to verify certificate: x509: {_certificate(error.certificate_error)}"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"dial tcp: lookup {error.host}: no such host"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return f"remote error: tls: {_reason(error.os_error)}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        what = "connection refused" if isinstance(cause, ConnectionRefusedError) else str(cause)
+        return f"dial tcp {error.host}:{error.port}: connect: {what}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "EOF"
+    if isinstance(error, ssl.SSLError):
+        return f"remote error: tls: {_reason(error)}"
+    if isinstance(error, socket.gaierror):
+        return "no such host"
+    if isinstance(error, ConnectionResetError):
+        return "read: connection reset by peer"
+    return str(error) or type(error).__name__
+
+
+def _certificate(error: Exception) -> str:
+    message = getattr(error, "verify_message", "") or str(error)
+    if "self-signed" in message or "unable to get local issuer" in message:
+        return "certificate signed by unknown authority"
+    return str(message)
+
+
+def _reason(error: object) -> str:
+    reason = getattr(error, "reason", None)
+    text = str(reason).replace("_", " ").lower() if reason else str(error)
+    return text.removeprefix("tlsv13 alert ").removeprefix("sslv3 alert ")
