@@ -38,7 +38,7 @@ from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import ScalingState
 from stoker.targets.base import ScaleTarget
 from stoker.tick import Samples, Tick
-from stoker.triggers.base import Trigger
+from stoker.triggers.base import Trigger, read_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ class Controller:
         if reader is Reader.HPA and self._target.status().spec_replicas == 0:
             return ()
         wanted = triggers_to_read(self.spec, self.state, reader)
-        return tuple(await asyncio.gather(*(self._triggers[index].read(now) for index in wanted)))
+        reads = await asyncio.gather(*(read_all(self._triggers[index], now) for index in wanted))
+        return tuple(reading for readings in reads for reading in readings)
 
     def _tick(
         self, now: float, samples: Samples, observation: Observation, result: Evaluation

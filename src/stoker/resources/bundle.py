@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
 from stoker.errors import InputError, InputErrors, Place
 from stoker.metrics.monitors import ServiceFacts
 from stoker.resources import helmvalues
+from stoker.resources.authentication import AUTHENTICATIONS, Authentication, read_authentication
 from stoker.resources.charts import ChartReader
 from stoker.resources.customresources import KINDS as CUSTOM_KINDS
 from stoker.resources.customresources import CustomResources
@@ -28,7 +29,10 @@ from stoker.resources.validation import did_you_mean
 from stoker.resources.workload import Workload
 from stoker.scaling.spec import ScalingSpec
 
-_READ = ("Deployment", "ScaledObject", "Secret", "ConfigMap", "Service", *MONITORS, *CUSTOM_KINDS)
+_READ = (
+    "Deployment", "ScaledObject", "Secret", "ConfigMap", "Service",
+    *MONITORS, *CUSTOM_KINDS, *AUTHENTICATIONS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,14 @@ class Bundle:
 
     applications: tuple[Application, ...]
     skipped: tuple[Skipped, ...]
-    documents: tuple[Document, ...]
+    documents: tuple[Document, ...] = field(repr=False)
     monitors: tuple[PlacedMonitor, ...] = ()
     services: tuple[ServiceFacts, ...] = ()
     unattached: tuple[Unattached, ...] = ()
-    objects: tuple[Manifest, ...] = ()
+    objects: tuple[Manifest, ...] = field(default=(), repr=False)
     ignored: tuple[Ignored, ...] = ()
+    authentications: tuple[Authentication, ...] = ()
+    sources: Sources = field(default_factory=dict, repr=False)  # Secrets and ConfigMaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,7 @@ class _Reader:
         self.skipped: list[Skipped] = []
         self.monitors: list[PlacedMonitor] = []
         self.services: list[ServiceFacts] = []
+        self.authentications: list[Authentication] = []
         self._namespace = namespace
         self.ignored: list[Ignored] = []
         self._charts = ChartReader(release, namespace)
@@ -209,6 +216,8 @@ class _Reader:
             tuple(self.unattached),
             tuple(self.objects),
             tuple(self.ignored),
+            tuple(self.authentications),
+            self._sources,
         )
 
     def read(self, document: Document) -> None:
@@ -237,6 +246,11 @@ class _Reader:
             self._sources[kind, manifest.name] = source_values(manifest.content)
         elif kind == "Service" or kind in MONITORS:
             self._scraped(manifest)
+        elif kind in AUTHENTICATIONS:
+            found, errors = read_authentication(manifest, self._namespace)
+            self.errors.extend(errors)
+            if found is not None:
+                self.authentications.append(found)
         elif not kind:
             self._error("`kind` is required", manifest.place())
         elif kind.lower() in {known.lower() for known in _READ}:

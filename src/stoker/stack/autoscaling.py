@@ -15,6 +15,7 @@ from stoker.resources.workload import Workload
 from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.spec import ScalingSpec, TriggerSpec
 from stoker.scaling.state import MetricStatus, ScalingState
+from stoker.stack.credentials import ContextFunction, contexts
 from stoker.stack.embedded import query_for, samples_of
 from stoker.stack.loops import Loops
 from stoker.stack.options import Options
@@ -23,7 +24,7 @@ from stoker.targets.base import ScaleTarget
 from stoker.targets.processes.usage import LocalUsage
 from stoker.tick import Tick
 from stoker.triggers.base import Trigger, TriggerContext
-from stoker.triggers.registry import build_trigger
+from stoker.triggers.polling import PolledTrigger
 
 _TICKS = 240  # an hour of syncs
 
@@ -36,6 +37,7 @@ class Autoscaling:
     loops: Loops
     annotations: dict[str, str | None]  # set while it ran; None takes away what the file sets
     metrics: tuple[MetricStatus, ...]  # of the HPA, before it has values
+    triggers: tuple[PolledTrigger, ...] = ()
     ticks: deque[Tick] = field(default_factory=lambda: deque(maxlen=_TICKS))
 
     @property
@@ -69,6 +71,7 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     clock: Clock,
     options: Options,
     held: Callable[[], bool],
+    context_for: Callable[[TriggerContext, ScalingSpec], ContextFunction],
     on_tick: Callable[[Tick], None],
     on_error: Callable[[str, Exception], None],
 ) -> Autoscaling:
@@ -77,11 +80,11 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     spec = with_options(spec, options, remembered)
     context = TriggerContext(
         query_for(storage),
-        namespace=spec.namespace,
         timeout=options.settings.http_timeout,
         pod_usage=LocalUsage(target.pods, workload.requests, workload.container),
     )
-    triggers = [build_trigger(trigger, context) for trigger in spec.triggers]
+    build = context_for(context, spec)
+    triggers = tuple(PolledTrigger(one, build, about=spec.name) for one in spec.triggers)
     controller = Controller(
         spec,
         triggers,
@@ -99,7 +102,7 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
         on_error=lambda error: on_error(spec.name, error),
     )
     kept = dict(remembered.annotations) if remembered else {}
-    return Autoscaling(controller, loops, kept, expected_metrics(spec, triggers))
+    return Autoscaling(controller, loops, kept, expected_metrics(spec, triggers), triggers)
 
 
 def expected_metrics(spec: ScalingSpec, triggers: Sequence[Trigger]) -> tuple[MetricStatus, ...]:
@@ -125,11 +128,12 @@ def check_triggers(bundle: Bundle) -> None:
         spec, manifest = application.scaling, application.scaled_object
         if spec is None or manifest is None:
             continue
+        context_for = contexts(TriggerContext(lambda _address: None), spec, application, bundle)
         for trigger in spec.triggers:
             try:
-                build_trigger(trigger, TriggerContext(lambda _address: None))
+                PolledTrigger(trigger, context_for)
             except InputError as error:
-                place = manifest.place("spec", "triggers", trigger.index)
+                place = error.place or manifest.place("spec", "triggers", trigger.index)
                 errors.append(InputError(error.message, hint=error.hint, place=place))
     if errors:
         raise InputErrors(errors)

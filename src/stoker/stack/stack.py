@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from stoker.api.changes import Changes
@@ -27,6 +28,7 @@ from stoker.scaling.decision import Decision
 from stoker.scaling.spec import ScalingSpec
 from stoker.stack.applications import RunningApplication
 from stoker.stack.autoscaling import Autoscaling, autoscaling_of
+from stoker.stack.credentials import contexts, credential_notices
 from stoker.stack.embedded import serve_prometheus
 from stoker.stack.options import Options
 from stoker.stack.scraping import (
@@ -39,6 +41,7 @@ from stoker.stack.store import Remembered, ScalingStore
 from stoker.targets.base import Engine
 from stoker.targets.processes import Deployment, Node
 from stoker.tick import Tick
+from stoker.triggers.connections import Pool
 
 _SOURCE = "stoker"
 
@@ -82,6 +85,7 @@ class Stack:
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._servers = AsyncExitStack()
+        self._pool = Pool()
         self.prometheus_url = ""
 
     # -- start and stop --------------------------------------------------------------------------
@@ -114,6 +118,7 @@ class Stack:
         for application in self.applications:
             if application.autoscaling:
                 await application.autoscaling.controller.close()
+        await self._pool.close()
         await self._servers.aclose()
 
     async def failed(self) -> None:
@@ -158,9 +163,15 @@ class Stack:
             clock=self.clock,
             options=self.options,
             held=lambda: self.options.activate_on_request and self.gateway.held(workload.model) > 0,
+            context_for=lambda context, spec: contexts(
+                replace(context, pool=self._pool), spec, application, self._bundle
+            ),
             on_tick=self._ticked,
             on_error=self._look_failed,
         )
+        for sentence in credential_notices(application.scaling, application, self._bundle):
+            about = ObjectRef("ScaledObject", scaled.name, application.scaling.namespace)
+            self.events.record("Warning", "CredentialsMissing", sentence, about, _SOURCE, now)
         self._record(scaled.controller.spec, await scaled.controller.reconcile(now))
         self._background(scaled.loops.run())
 

@@ -12,7 +12,7 @@ import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from stoker.errors import StokerError
 
@@ -140,7 +140,7 @@ class PrivateFile:
             self._file = self.path
         os.write(self._descriptor, text.encode())
 
-    def __enter__(self) -> PrivateFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

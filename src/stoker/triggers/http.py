@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
@@ -54,7 +53,10 @@ class HttpClient:
         await self._session.close()
 
     async def get(
-        self, url: str, headers: Mapping[str, str], timeout: float  # noqa: ASYNC109 - Go's Client.Timeout
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        timeout: float,  # noqa: ASYNC109 - Go's Client.Timeout
     ) -> tuple[int, bytes]:
         """Status and body of a GET; *timeout* seconds from the request to the body's last byte.
 
@@ -91,7 +93,7 @@ class HttpClient:
 def _is_lookup(error: Exception) -> bool:
     import aiohttp  # noqa: PLC0415
 
-    return isinstance(error, (aiohttp.ClientConnectorDNSError, socket.gaierror))
+    return isinstance(error, aiohttp.ClientConnectorDNSError)
 
 
 def service_hint(host: str) -> str | None:
@@ -135,25 +137,27 @@ def _in_go(error: Exception) -> str:
     """What Go's HTTP client says of the same failure."""
     import aiohttp  # noqa: PLC0415
 
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"tls: failed to verify certificate: x509: {_certificate(error.certificate_error)}"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"dial tcp: lookup {error.host}: no such host"
-    if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return f"remote error: tls: {_reason(error.os_error)}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error
-        what = "connection refused" if isinstance(cause, ConnectionRefusedError) else str(cause)
-        return f"dial tcp {error.host}:{error.port}: connect: {what}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "EOF"
-    if isinstance(error, ssl.SSLError):
-        return f"remote error: tls: {_reason(error)}"
-    if isinstance(error, socket.gaierror):
-        return "no such host"
-    if isinstance(error, ConnectionResetError):
-        return "read: connection reset by peer"
-    return str(error) or type(error).__name__
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            why = _certificate(error.certificate_error)
+            told = f"tls: failed to verify certificate: x509: {why}"
+        case aiohttp.ClientConnectorDNSError():
+            told = f"dial tcp: lookup {error.host}: no such host"
+        case aiohttp.ClientConnectorSSLError():
+            told = f"remote error: tls: {_reason(error.os_error)}"
+        case aiohttp.ClientConnectorError():
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            what = "connection refused" if refused else str(error.os_error)
+            told = f"dial tcp {error.host}:{error.port}: connect: {what}"
+        case aiohttp.ServerDisconnectedError():
+            told = "EOF"
+        case ssl.SSLError():
+            told = f"remote error: tls: {_reason(error)}"
+        case ConnectionResetError():
+            told = "read: connection reset by peer"
+        case _:
+            told = str(error) or type(error).__name__
+    return told
 
 
 def _certificate(error: Exception) -> str:

@@ -10,7 +10,7 @@ default. From the same declarations come the values of a trigger, the words of w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -224,21 +224,8 @@ def _choice(declared: Parameter, text: str) -> str | None:
 
 
 def _value(declared: Parameter, text: str) -> Any:
-    match declared.type:
-        case "bool":
-            return _boolean(text)
-        case "int64":
-            return _whole(text)
-        case "float64":
-            return _number(text)
-        case "duration":
-            return go_duration(text)
-        case "list":
-            return tuple(item.strip() for item in text.split(","))
-        case "map":
-            return _pairs(text)
-        case _:
-            return text
+    read = _READERS.get(declared.type)
+    return text if read is None else read(text)
 
 
 def _number(text: str) -> float:
@@ -309,3 +296,17 @@ def go_duration(text: str) -> float:
     if text.startswith("-"):
         raise ValueError(f"duration cannot be negative: {text}")
     return sum(float(n) * _DURATION_UNITS[unit] for n, unit in _DURATION.findall(text))
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(","))
+
+
+_READERS: Mapping[Type, Callable[[str], Any]] = {
+    "bool": _boolean,
+    "int64": _whole,
+    "float64": _number,
+    "duration": go_duration,
+    "list": _items,
+    "map": _pairs,
+}

@@ -171,14 +171,16 @@ class PolledTrigger:
                 )
             since, count = record.failing_since, record.failed_in_a_row
             record.note(reading, now, latency)
-            name = f"{self._about} trigger {self.spec.index} ({self.spec.type}), {reading.metric_name}"
+            name = (
+                f"{self._about} trigger {self.spec.index} ({self.spec.type}), {reading.metric_name}"
+            )
             if since is None and reading.error is not None:
                 told = f"{reading.error}; {reading.answer}" if reading.answer else reading.error
-                _log.warning("%s fails: %s", name.lstrip(), told)
+                _log.warning("%s fails: %s", name, told)
             elif since is not None and reading.error is None:
                 _log.warning(
                     "%s answers again, after %d failed reads in %.0f s",
-                    name.lstrip(), count, now - since,
+                    name, count, now - since,
                 )  # fmt: skip
         # a metric that is no more: the placeholder of an external trigger that has now answered
         there = {reading.metric_name for reading in readings}

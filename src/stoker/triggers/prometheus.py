@@ -54,9 +54,7 @@ class PrometheusParameters:
         Raises:
             InputError: KEDA could not build the trigger; all problems at once.
         """
-        given = Parameters(
-            PrometheusTrigger.PARAMETERS, spec.metadata, context.auth, context.env
-        )
+        given = Parameters(PrometheusTrigger.PARAMETERS, spec.metadata, context.auth, context.env)
         sent = {**given.pairs("customHeaders"), **headers(given, "bearer", "basic", "custom")}
         given.finish("prometheus")
         return cls(

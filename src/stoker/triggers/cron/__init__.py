@@ -81,7 +81,9 @@ class CronTrigger:
         parameter("start", "when it becomes active: a cron expression of 5 fields", required=True),
         parameter("end", "when it ceases to be: another one", required=True),
         parameter(
-            "desiredReplicas", "the value while it is active; the target is 1", "int64",
+            "desiredReplicas",
+            "the value while it is active; the target is 1",
+            "int64",
             required=True,
         ),
     )
