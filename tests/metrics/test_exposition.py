@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from stoker.errors import InputError
+from stoker.metrics import exposition
 from stoker.metrics.exposition import Metadata, PageParser, format_sample, parse_page
 from stoker.metrics.sample import METRIC_NAME, Labels, format_value
 
@@ -137,3 +138,45 @@ def test_what_is_written_is_read_again(labels, value, stamp):
 def test_any_text_is_read_or_refused(text):
     with contextlib.suppress(InputError):
         assert len(parse_page(text)) <= text.count("\n") + 1
+
+
+TORN = [
+    *("x", '{a="1"}', '{a="1",b="2"}', '{b="2",a="1"}', '{a="1",a="2"}', '{a="1",}', "{}", "{"),
+    *("}", '{a="1"', "{a=1}", r'{a="x\"y"}', '{a="1" ,b="2"}', '{a=""}', '{A="1"}', '{"y.z"}'),
+    *('{__name__="y"}', '{"q"="1"}', '{a="},"}', '{a="b",c="}"}', '{a="1"b="2"}', ' {a="é"}'),
+]
+NAMES = ["x", "a:b", "", "1x", "é"]
+
+
+@given(st.sampled_from(NAMES), st.sampled_from(TORN), st.sampled_from(["1", "1_0", "NaN", ""]))
+def test_line_means_the_same_read_quickly_and_with_care(name, body, value):
+    line = f"{name}{body} {value}"
+
+    def read(parser: PageParser):
+        try:
+            return [(sample.labels, str(sample.value)) for sample in parser.parse(line)]
+        except InputError as error:
+            return error.message
+
+    careful = PageParser()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exposition._QuickLabels, "labels", lambda *_: None)
+        expected = read(careful)
+    parser = PageParser()
+    assert read(parser) == expected
+    assert read(parser) == expected  # the second time it is known
+    assert read(PageParser()) == expected  # and to other targets, too
+
+
+def test_digit_separators_are_no_number_on_a_known_line_either():
+    parser = PageParser()
+    list(parser.parse("x 1\n"))
+    with pytest.raises(InputError, match="`1_0` is not a number"):
+        list(parser.parse("x 1_0\n"))
+
+
+def test_what_all_pages_share_is_bounded(monkeypatch):
+    monkeypatch.setattr(exposition, "_MAX_SHARED", 100)
+    for turn in range(3):
+        list(PageParser().lines("\n".join(f"bounded{turn}_{i} 1" for i in range(90))))
+        assert len(exposition._shared) <= 100

@@ -1,7 +1,10 @@
 """The text formats of metrics pages: Prometheus 0.0.4 and OpenMetrics 1.0, with UTF-8 names.
 
 A page changes little between two scrapes. :class:`PageParser` therefore remembers what stood before
-the value on each line, and a known line costs one dictionary lookup and one ``float``.
+the value on each line, and a known line costs one dictionary lookup and one ``float``. Replicas of
+one model have the same lines, so that the first page of a further replica is known as well. What is
+not known is cut at its quotes as long as it is written the usual way; whatever else the formats
+allow is read character by character.
 """
 
 from __future__ import annotations
@@ -9,10 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from itertools import pairwise
+from typing import Final, Literal, NamedTuple
 
 from stoker.errors import InputError, Place
-from stoker.metrics.sample import METRIC_NAME, Labels, parse_value
+from stoker.metrics.sample import METRIC_NAME, Labels, Pairs, parse_value
 
 _SPACE: Final = " \t"
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -34,10 +38,11 @@ _TYPES: Final = frozenset(
     ]
 )
 _MAX_CACHED = 200_000  # raw line prefixes; a page that never repeats itself must not grow us
+_MAX_SHARED = 20_000
+_shared: dict[str, Labels] = {}  # raw line prefixes of all pages
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What a page says of a metric family."""
 
     type: str = "unknown"
@@ -54,6 +59,7 @@ class ParsedSample:
     timestamp: float | None = None
 
 
+_UNKNOWN: Final = Metadata()
 Format = Literal["prometheus", "openmetrics"]
 
 
@@ -71,11 +77,11 @@ class PageParser:
         for labels, value, timestamp in self.lines(text, format_=format_):
             yield ParsedSample(labels, value, timestamp)
 
-    def lines(
+    def lines(  # noqa: C901 - the hot loop, in one piece
         self, text: str, *, format_: Format = "prometheus"
     ) -> Iterator[tuple[Labels, float, float | None]]:
         """Like :meth:`parse`, as plain tuples: what the scraper uses, half the cost."""
-        known = self._known
+        known, quick = self._known, _QuickLabels(self._known)
         if len(known) > _MAX_CACHED:
             known.clear()
         number = 0
@@ -88,12 +94,13 @@ class PageParser:
                 raise self._error("text after `# EOF`", number)
             prefix, _, last = line.rpartition(" ")
             labels = known.get(prefix)
+            if labels is None and line[0] != "#":
+                labels = quick.labels(prefix)
             if labels is not None:
-                try:
-                    yield labels, float(last), None
-                except ValueError:
-                    raise self._error(f"`{last}` is not a number", number) from None
-                continue
+                value = _number_or_none(last)
+                if value is not None:
+                    yield labels, value, None
+                    continue
             if line[0] == "#":
                 ended = self._comment(line.rstrip("\r"), number, format_)
                 continue
@@ -107,13 +114,20 @@ class PageParser:
         """Takes HELP, TYPE and UNIT; tells whether this is the end of an OpenMetrics page."""
         if line in self._comments:
             return False
+        if line.startswith("# TYPE "):
+            name, _, kind = line[7:].partition(" ")
+            if kind in _TYPES and (name in self.metadata or _NAME.fullmatch(name)):
+                _, text, unit = self.metadata.get(name, _UNKNOWN)
+                self.metadata[name] = Metadata(kind, text, unit)
+                self._remember(line)
+                return False
         if format_ == "openmetrics" and line == "# EOF":
             return True
         parts = line[1:].lstrip(_SPACE).split(None, 1)
         if not parts or parts[0] not in {"HELP", "TYPE", "UNIT"}:
             return False
         name, rest = self._family(parts[1] if len(parts) == 2 else "", number)
-        seen = self.metadata.get(name, Metadata())
+        seen = self.metadata.get(name, _UNKNOWN)
         if parts[0] == "TYPE":
             if rest not in _TYPES:
                 raise self._error(f"unknown metric type `{rest}` of `{name}`", number)
@@ -123,9 +137,12 @@ class PageParser:
         else:
             seen = Metadata(seen.type, seen.help, rest)
         self.metadata[name] = seen
-        if len(self._comments) < _MAX_CACHED:
-            self._comments.add(line)
+        self._remember(line)
         return False
+
+    def _remember(self, comment: str) -> None:
+        if len(self._comments) < _MAX_CACHED:
+            self._comments.add(comment)
 
     def _family(self, text: str, number: int) -> tuple[str, str]:
         quoted = _QUOTED.match(text)
@@ -209,6 +226,68 @@ class PageParser:
 
     def _error(self, message: str, line: int) -> InputError:
         return InputError(message, place=Place(self.source, line))
+
+
+class _QuickLabels:
+    """Labels of lines that are written the usual way: ``name{a="1",b="2"}`` and no escapes.
+
+    It is made for one page, on which few sets of labels stand behind many names.
+    """
+
+    def __init__(self, known: dict[str, Labels]) -> None:
+        self._known = known
+        self._bodies: dict[str, Pairs] = {}
+        self._names: dict[str, Pairs] = {}
+
+    def labels(self, prefix: str) -> Labels | None:
+        """What stands before a value; None if that must be read with care. Remembered if not."""
+        found = _shared.get(prefix)
+        if found is None:
+            name, brace, body = prefix.partition("{")
+            named = self._names.get(name)
+            if named is None:
+                if not _NAME.fullmatch(name):
+                    return None
+                named = self._names[name] = ((METRIC_NAME, name),)
+            pairs = self._bodies.get(body)
+            if pairs is None:
+                pairs = _quick_pairs(body)
+                if pairs is None or (brace and not body):
+                    return None
+                self._bodies[body] = pairs
+            found = Labels.of_sorted(named + pairs)
+            if len(_shared) >= _MAX_SHARED:
+                _shared.clear()
+            _shared[prefix] = found
+        self._known[prefix] = found
+        return found
+
+
+def _quick_pairs(body: str) -> Pairs | None:
+    """The labels in ``a="1",b="2"}``, sorted; None if they are not written just so."""
+    if not body:
+        return ()
+    if not body.endswith('"}') or "\\" in body:
+        return None
+    pairs = []
+    for item in body[:-2].split('",'):
+        name, equals, value = item.partition('="')
+        if not equals or '"' in value or name <= METRIC_NAME or not _LABEL.fullmatch(name):
+            return None
+        if value:
+            pairs.append((name, value))
+    pairs.sort()
+    if any(one[0] == other[0] for one, other in pairwise(pairs)):
+        return None
+    return tuple(pairs)
+
+
+def _number_or_none(text: str) -> float | None:
+    """None for what is no number, or one to Python only (``1_0``)."""
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
 
 
 def _skip(line: str, at: int) -> int:

@@ -60,6 +60,11 @@ class Labels:
         return cls._of(tuple(sorted((name, value) for name, value in items if value)))
 
     @classmethod
+    def of_sorted(cls, pairs: Pairs) -> Self:
+        """The one object for these labels, which are sorted, unique and not empty."""
+        return cls._of(pairs)
+
+    @classmethod
     def _of(cls, pairs: Pairs) -> Self:
         known = cls._interned.get(pairs)
         if known is None:
