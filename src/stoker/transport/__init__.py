@@ -1,0 +1,1 @@
+"""What servers of several protocols share: ports that can be taken, and TLS."""

@@ -1,0 +1,107 @@
+"""A gRPC server on asyncio, with what all of Stoker's have: one port, limits, TLS, health."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from stoker.errors import ConflictError, MachineError
+from stoker.transport.tls import TlsFiles
+
+_log = logging.getLogger(__name__)
+MAX_MESSAGE_BYTES: Final = 16 * 2**20
+
+
+class GrpcServer:
+    """Serves *handlers* on *host*:*port*; 0 is a free port.
+
+    Args:
+        handlers: ``grpc.GenericRpcHandler``.
+        host: address to listen on.
+        port: where to listen.
+        tls: None is plain text.
+        max_message_bytes: a longer request is refused with RESOURCE_EXHAUSTED.
+    """
+
+    def __init__(
+        self,
+        handlers: Sequence[Any],
+        *,
+        host: str,
+        port: int,
+        tls: TlsFiles | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._tls = tls
+        self._server = _grpc_aio().server(
+            handlers=tuple(handlers),
+            options=(
+                ("grpc.so_reuseport", 0),  # a taken port is an error, not a lottery
+                ("grpc.max_receive_message_length", max_message_bytes),
+            ),
+        )
+
+    async def start(self, *, what: str, flag: str) -> None:
+        """Listen. *what* and *flag* are for the error when the port is taken.
+
+        Raises:
+            ConflictError: somebody else listens there.
+            InputError: certificates cannot be used.
+        """
+        address = f"{self.host}:{self.port}"
+        try:
+            if self._tls is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, _credentials(self._tls))
+        except RuntimeError as error:
+            await self._server.stop(None)
+            raise ConflictError(
+                f"{what} cannot listen on {address}: address already in use or not of this machine",
+                hint=f"choose another port with `{flag}`; `ss -ltnp` shows who listens",
+            ) from error
+        await self._server.start()
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Take no more calls and wait *grace* seconds for those that run."""
+        await self._server.stop(grace)
+
+
+def _grpc_aio() -> Any:
+    try:
+        import grpc.aio  # noqa: PLC0415 - an extra, and 20 MB
+    except ImportError as error:
+        raise MachineError("gRPC is not installed", hint="pip install 'stoker[grpc]'") from error
+    return grpc.aio
+
+
+def _credentials(files: TlsFiles) -> Any:
+    """Credentials that follow the files. Raises InputError."""
+    import grpc  # noqa: PLC0415 - an extra
+
+    version = files.version()
+
+    def configuration() -> Any:
+        pair = files.read()
+        return grpc.ssl_server_certificate_configuration(
+            [(pair.key, pair.certificate)], root_certificates=pair.client_ca
+        )
+
+    def newest() -> Any:
+        nonlocal version
+        seen = files.version()
+        if seen == version:
+            return None  # what there is stays
+        version = seen
+        try:
+            return configuration()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, the old pair serves on
+            _log.warning("certificates stay as they were: %s", error)
+            return None
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(), newest, require_client_authentication=files.client_ca is not None
+    )
