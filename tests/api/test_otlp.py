@@ -69,7 +69,6 @@ async def serve_until_closed(storage) -> AsyncIterator[Callable[..., Awaitable[O
             return servers
 
         yield start
-    await asyncio.sleep(0.01)  # connections that were refused while they sent are being closed
 
 
 @pytest.fixture

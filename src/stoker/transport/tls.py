@@ -43,22 +43,24 @@ class TlsFiles:
 
     def following_context(self) -> ssl.SSLContext:
         """As :meth:`context`, with the files as they are when a connection begins."""
-        context = self.context()
+        first = current = self.context()
         version = self.version()
 
-        def refresh(_: ssl.SSLSocket | ssl.SSLObject, __: str | None, ___: ssl.SSLContext) -> None:
-            nonlocal version
+        def choose(
+            connection: ssl.SSLSocket | ssl.SSLObject, _: str | None, __: ssl.SSLContext
+        ) -> None:
+            nonlocal current, version
             newest = self.version()
-            if newest == version:
-                return
-            try:
-                self._load(context)
-            except InputError as error:
-                _log.warning("certificates stay as they were: %s", error)
-            version = newest
+            if newest != version:
+                version = newest
+                try:
+                    current = self.context()
+                except InputError as error:
+                    _log.warning("certificates stay as they were: %s", error)
+            connection.context = current
 
-        context.sni_callback = refresh
-        return context
+        first.sni_callback = choose
+        return first
 
     def version(self) -> tuple[int, ...]:
         """Changes when a file does; a file that is missing counts as 0."""
