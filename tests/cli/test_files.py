@@ -45,6 +45,7 @@ def test_render_prints_what_the_chart_would_install(capsys):
     assert names == [
         ("Deployment", "r-llama3-deployment-vllm"),
         ("ScaledObject", "r-llama3-scaledobject"),
+        ("HorizontalPodAutoscaler", "keda-hpa-r-llama3-scaledobject"),
     ]
 
 

@@ -13,7 +13,6 @@ from stoker.resources.bundle import (
     Unattached,
     inspect,
     load,
-    render,
 )
 from stoker.resources.monitoring import PlacedMonitor
 from stoker.resources.workload import Probe, Workload
@@ -29,5 +28,4 @@ __all__ = [
     "Workload",
     "inspect",
     "load",
-    "render",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TextIO
+from typing import TextIO
 
 from stoker.errors import InputError, InputErrors, Place
 from stoker.metrics.monitors import ServiceFacts
@@ -85,6 +85,7 @@ class Bundle:
     ignored: tuple[Ignored, ...] = ()
     authentications: tuple[Authentication, ...] = ()
     sources: Sources = field(default_factory=dict, repr=False)  # Secrets and ConfigMaps
+    translated: tuple[Manifest, ...] = ()  # documents that other objects were made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +158,6 @@ def _read(
     return reader
 
 
-def render(bundle: Bundle) -> list[dict[str, Any]]:
-    """The Kubernetes objects of the applications, fields in the order of the chart."""
-    manifests: list[dict[str, Any]] = []
-    for application in bundle.applications:
-        manifests.append(dict(application.deployment.content))
-        if application.scaled_object is not None:
-            manifests.append(dict(application.scaled_object.content))
-        if application.translation is not None:
-            manifests.extend(dict(other.content) for other in application.translation.others)
-    return manifests
-
-
 def _order(error: InputError) -> tuple[str, int, int, str]:
     place = error.place or Place("")
     return place.file, place.line or 0, place.column or 0, error.message
@@ -198,6 +187,7 @@ class _Reader:
         self.authentications: list[Authentication] = []
         self._namespace = namespace
         self.ignored: list[Ignored] = []
+        self.translated: list[Manifest] = []
         self._charts = ChartReader(release, namespace)
         self._custom = CustomResources(namespace, as_kserve=as_kserve)
         self._sources: dict[tuple[str, str], dict[str, str]] = {}
@@ -218,6 +208,7 @@ class _Reader:
             tuple(self.ignored),
             tuple(self.authentications),
             self._sources,
+            tuple(self.translated),
         )
 
     def read(self, document: Document) -> None:
@@ -327,6 +318,8 @@ class _Reader:
         """What the controller of a custom resource makes of it."""
         self.ignored.extend(one.ignored)
         self.objects.extend(one.objects)
+        if one.objects:
+            self.translated.append(one.source)
         if one.deployment is not None:
             self._join(one.deployment, one.scaled_object, self._sources, translation=one)
             return

@@ -66,8 +66,8 @@ def changed(metric: dict[str, Any], *path: str, value: Any = None) -> dict[str, 
         (
             service(external(type="AverageValue", averageValue=2)),
             (
-                f"`{METRICS}[0].external.target.value` is required, whatever the type: KServe takes "
-                "the threshold from it"
+                f"`{METRICS}[0].external.target.value` is required, whatever the type: KServe "
+                "takes the threshold from it"
             ),
         ),
         (
@@ -77,8 +77,8 @@ def changed(metric: dict[str, Any], *path: str, value: Any = None) -> dict[str, 
         (
             service(external(value="many")),
             (
-                f"`{METRICS}[0].external.target.value` must be a quantity such as `5` or `500m`, not "
-                'the text "many"'
+                f"`{METRICS}[0].external.target.value` must be a quantity such as `5` or `500m`, "
+                'not the text "many"'
             ),
         ),
         (
