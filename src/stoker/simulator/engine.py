@@ -35,6 +35,7 @@ class Limits:
     max_model_len: int
     num_gpu_blocks: int
     block_size: int = _BLOCK_SIZE
+    blocks_per_hash: int = 1  # how many blocks a prefix hash stands for
     enable_chunked_prefill: bool = True
 
     @classmethod
@@ -53,7 +54,8 @@ class Request:
     """A prompt and the length of its answer.
 
     ``natural_tokens`` is where the model would stop by itself, None where it would go on for ever.
-    ``prefix_hashes`` names the content of each full block of the prompt; empty: nothing is shared.
+    ``prefix_hashes`` names the content of each full block of the prompt, or of each full group of
+    ``blocks_per_hash`` blocks; empty: nothing is shared.
     """
 
     id: str
@@ -193,7 +195,7 @@ class Engine:
         self.profile = profile
         self.limits = limits
         self.counters = Counters()
-        self.kv_cache = KVCache(limits.num_gpu_blocks, limits.block_size)
+        self.kv_cache = KVCache(limits.num_gpu_blocks, limits.block_size, limits.blocks_per_hash)
         self._on_step = on_step
         self._waiting: deque[_Sequence] = deque()
         self._running: list[_Sequence] = []  # in order of admission
@@ -300,7 +302,7 @@ class Engine:
         while self._waiting and budget > 0 and len(self._running) < self.limits.max_num_seqs:
             sequence = self._waiting[0]
             cached = self.kv_cache.cached_blocks(sequence.holding.hashes, sequence.tokens)
-            computed = cached * self.limits.block_size
+            computed = cached * self.limits.block_size * self.limits.blocks_per_hash
             tokens = sequence.tokens - computed
             if tokens > budget and not self.limits.enable_chunked_prefill:
                 return

@@ -3,6 +3,9 @@
 As in vLLM's V1 block pool: a block that nobody uses any more keeps its content until its space is
 needed, the least recently used first; usage counts only blocks in use, and one block of the pool is
 never handed out.
+
+A hash may name the content of several blocks at once, as in traces whose hashes are of 512 tokens;
+these come and go together.
 """
 
 from __future__ import annotations
@@ -16,22 +19,18 @@ from dataclasses import dataclass, field
 class Holding:
     """The blocks of one request: *shared* ones by the hash of their content, the others counted."""
 
-    hashes: Sequence[int] = ()  # one for each full block of the prompt, in order
+    hashes: Sequence[int] = ()  # of each full block, or group of blocks, of the prompt, in order
     private: int = 0
     shared: list[int] = field(default_factory=list)
     known: int = 0  # how many of the hashes were offered to the cache
-
-    @property
-    def blocks(self) -> int:
-        """How many blocks the request holds."""
-        return self.private + len(self.shared)
 
 
 class KVCache:
     """A pool of *num_blocks* blocks of *block_size* tokens."""
 
-    def __init__(self, num_blocks: int, block_size: int) -> None:
+    def __init__(self, num_blocks: int, block_size: int, blocks_per_hash: int = 1) -> None:
         self.block_size = block_size
+        self.blocks_per_hash = blocks_per_hash
         self.capacity = num_blocks - 1  # vLLM keeps block 0 as the null block
         self._users: dict[int, int] = {}  # hash of a shared block -> requests that hold it
         self._idle: OrderedDict[int, None] = OrderedDict()  # kept for reuse, the oldest first
@@ -40,7 +39,7 @@ class KVCache:
     @property
     def used(self) -> int:
         """Blocks in use."""
-        return self._private + len(self._users)
+        return self._private + len(self._users) * self.blocks_per_hash
 
     @property
     def free(self) -> int:
@@ -57,19 +56,19 @@ class KVCache:
         return -(-tokens // self.block_size)
 
     def cached_blocks(self, hashes: Sequence[int], tokens: int) -> int:
-        """How many leading blocks are there already. The last token is always computed."""
-        longest = min(len(hashes), (tokens - 1) // self.block_size)
+        """How many leading hashes are there already. The last token is always computed."""
+        longest = min(len(hashes), (tokens - 1) // (self.block_size * self.blocks_per_hash))
         for index in range(longest):
             if hashes[index] not in self._users and hashes[index] not in self._idle:
                 return index
         return longest
 
     def admit(self, holding: Holding, cached: int, tokens: int) -> bool:
-        """Take the first *cached* blocks from the cache and new ones for the rest, or none."""
+        """Take the first *cached* hashes from the cache and new blocks for the rest, or none."""
         prefix = holding.hashes[:cached]
         woken = sum(1 for content in prefix if content in self._idle)
-        new = max(self.blocks_for(tokens) - cached, 0)
-        if new + woken > self.free:
+        new = max(self.blocks_for(tokens) - cached * self.blocks_per_hash, 0)
+        if new + woken * self.blocks_per_hash > self.free:
             return False
         for content in prefix:
             self._idle.pop(content, None)
@@ -81,7 +80,8 @@ class KVCache:
 
     def grow(self, holding: Holding, tokens: int) -> bool:
         """Make room for *tokens* tokens in all, or change nothing."""
-        new = self.blocks_for(tokens) - holding.blocks
+        held = holding.private + len(holding.shared) * self.blocks_per_hash
+        new = self.blocks_for(tokens) - held
         if new <= 0:
             return True
         if new > self.free:
@@ -91,14 +91,15 @@ class KVCache:
 
     def publish(self, holding: Holding, tokens: int) -> None:
         """Offer the full blocks of the first *tokens* tokens to later requests."""
-        full = min(tokens // self.block_size, len(holding.hashes))
+        size = self.blocks_per_hash
+        full = min(tokens // (self.block_size * size), len(holding.hashes))
         for content in holding.hashes[holding.known : full]:
             # Two requests that computed the same block at once: the second keeps its own copy.
             if content not in self._users and content not in self._idle:
                 self._users[content] = 1
                 holding.shared.append(content)
-                holding.private -= 1
-                self._private -= 1
+                holding.private -= size
+                self._private -= size
         holding.known = max(holding.known, full)
 
     def release(self, holding: Holding) -> None:
@@ -118,5 +119,5 @@ class KVCache:
     def _take(self, holding: Holding, blocks: int) -> None:
         holding.private += blocks
         self._private += blocks
-        while self.used + len(self._idle) > self.capacity:
+        while self.used + len(self._idle) * self.blocks_per_hash > self.capacity:
             self._idle.popitem(last=False)
