@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from asyncio import to_thread
 from collections.abc import AsyncIterator
 
 import pytest
@@ -248,25 +246,6 @@ async def test_federation_is_a_page_of_the_newest_samples(client):
         )
     async with client.get("/federate", params={"match[]": "("}) as answer:
         assert answer.status == 400
-
-
-def promtool(*arguments: str) -> str:
-    done = subprocess.run(
-        ["promtool", *arguments], capture_output=True, text=True, timeout=20, check=True
-    )
-    return done.stdout
-
-
-@pytest.mark.needs("promtool")
-async def test_promtool_queries_us(client):
-    server = str(client.make_url("/"))
-    out = await to_thread(promtool, "query", "instant", server, "sum(x_total)", f"--time={NOW:.0f}")
-    assert out.strip() == "{} => 900 @[1700000000]"
-    bounds = [f"--start={NOW - 15:.0f}", f"--end={NOW:.0f}", "--step=15s"]
-    out = await to_thread(promtool, "query", "range", *bounds, server, "sum(x_total)")
-    assert "855 @[1699999985]" in out
-    out = await to_thread(promtool, "query", "labels", f"--start={NOW - 300:.0f}", server, "pod")
-    assert out.split() == ["a", "b"]
 
 
 async def test_answers_are_json_that_has_no_nan(client):

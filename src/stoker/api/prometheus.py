@@ -27,6 +27,7 @@ from stoker.api.prometheus_wire import (
     selector,
     target_json,
     time,
+    unescaped,
     value_json,
 )
 from stoker.api.remote_write import receive_into
@@ -135,7 +136,8 @@ class PrometheusApi:
 
     def label_values(self, params: Params, name: str) -> Answer:
         """``/api/v1/label/<name>/values``."""
-        found = {labels.get(name) for labels in self._matched(params)} - {""}
+        label = unescaped(name)
+        found = {labels.get(label) for labels in self._matched(params)} - {""}
         return self._cut(params, sorted(found))
 
     def _matched(self, params: Params) -> Iterable[Labels]:
@@ -165,6 +167,19 @@ class PrometheusApi:
             if not wanted or name == wanted
         }
         return (dict(list(found.items())[:most]) if most else found), ()
+
+    def exemplars(self, params: Params) -> Answer:
+        """``/api/v1/query_exemplars``: none are kept."""
+        parsed(params, "query")
+        return [], ()
+
+    def rules(self, _: Params) -> Answer:
+        """``/api/v1/rules``: there are none."""
+        return {"groups": []}, ()
+
+    def alerts(self, _: Params) -> Answer:
+        """``/api/v1/alerts``: there are none."""
+        return {"alerts": []}, ()
 
     def targets(self, params: Params) -> Answer:
         """``/api/v1/targets``."""
@@ -229,12 +244,15 @@ def routes(
         "query": api.query,
         "query_range": api.query_range,
         "format_query": api.format_query,
+        "query_exemplars": api.exemplars,
         "series": api.series,
         "labels": api.labels,
     }
     only_get = {
         "metadata": api.metadata,
         "targets": api.targets,
+        "rules": api.rules,
+        "alerts": api.alerts,
         "status/buildinfo": api.build_info,
         "status/runtimeinfo": api.runtime_info,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,6 +17,7 @@ from stoker.promql.ast import Node, Selector
 from stoker.promql.parsing import parse
 from stoker.promql.value import Scalar, Series, String, Value, Vector
 
+_ESCAPED = re.compile(r"__|_([0-9a-fA-F]{1,6})_")
 _MAX_TIME: Final = 1e11  # seconds; beyond, milliseconds do not fit where dates are made
 
 Json = object
@@ -99,6 +101,16 @@ def limit(params: Params) -> int:
     if not text.isdecimal():
         raise BadDataError(f'invalid parameter "limit": cannot parse "{text}"')
     return int(text)
+
+
+def unescaped(name: str) -> str:
+    """A label's name in a path, where UTF-8 names are written ``U__a_2e_b`` for ``a.b``."""
+    if not name.startswith("U__"):
+        return name
+    try:
+        return _ESCAPED.sub(lambda code: chr(int(code[1], 16)) if code[1] else "_", name[3:])
+    except (ValueError, OverflowError):
+        return name
 
 
 def _number(text: str) -> float | None:
