@@ -23,10 +23,17 @@ def help_of_all_commands() -> str:
     root = stoker.make_context("stoker", [], resilient_parsing=True, terminal_width=WIDTH)
     parts = [_block("stoker", stoker.get_help(root))]
     for name in stoker.list_commands(root):
-        command = stoker.get_command(root, name)
-        context = command.make_context(name, [], parent=root, resilient_parsing=True)
-        parts.append(_block(f"stoker {name}", command.get_help(context)))
+        parts += _help_of("stoker", name, stoker.get_command(root, name), root)
     return "\n".join(parts)
+
+
+def _help_of(path: str, name: str, command, parent) -> list[str]:
+    """The block of a command, and those of the commands in it."""
+    context = command.make_context(name, [], parent=parent, resilient_parsing=True)
+    parts = [_block(f"{path} {name}", command.get_help(context))]
+    for inner in getattr(command, "commands", {}):
+        parts += _help_of(f"{path} {name}", inner, command.commands[inner], context)
+    return parts
 
 
 def _block(title: str, text: str) -> str:

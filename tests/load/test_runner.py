@@ -9,8 +9,8 @@ import pytest
 
 from stoker.errors import ConflictError, InputError
 from stoker.load import arrivals
+from stoker.load.arrivals import Arrival
 from stoker.load.runner import Plan, Progress, run
-from stoker.load.trace import Arrival
 
 
 def once(count: int, *, input_tokens=4, output_tokens=3) -> list[Arrival]:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from stoker.api.views import ModelOverview, Overview
-from stoker.ui.live import History, plain_line, render, sparkline
+from stoker.ui.live import History, plain_line, render
+from stoker.ui.sparkline import sparkline
 
 pytestmark = pytest.mark.usefixtures("_utc")
 

@@ -64,8 +64,8 @@ def read_parquet(path: Path) -> list[Column]:
         MachineError: pyarrow is not installed.
     """
     try:
-        import pyarrow as pa  # type: ignore[import-untyped] # noqa: PLC0415 - 150 MB, an extra
-        import pyarrow.parquet as pq  # type: ignore[import-untyped] # noqa: PLC0415
+        import pyarrow as pa  # noqa: PLC0415 - 150 MB, an extra
+        import pyarrow.parquet as pq  # noqa: PLC0415
     except ImportError:
         raise MachineError(
             "Parquet files need pyarrow, which is not installed",

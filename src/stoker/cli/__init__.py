@@ -34,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stoker.cli.backtest:backtest",
         "Say what a ScaledObject would have done with recorded metrics",
     ),
+    "trace": ("stoker.cli.trace:trace", "Look at recorded traffic: describe, cut, scale, merge"),
     "conformance": (
         "stoker.cli.conformance:conformance",
         "Compare the core with recorded decisions of the real KEDA and HPA",

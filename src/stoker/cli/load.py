@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stoker.cli.traffic import read, reading_options, synthetic
 from stoker.errors import InputError
 
 if TYPE_CHECKING:  # asyncio servers and rich are not needed to print a help page
+    from stoker.load.arrivals import Arrival
     from stoker.load.report import LoadReport
     from stoker.load.runner import Plan, Progress
-    from stoker.load.trace import Arrival
+    from stoker.traces.arrivals import Arrivals
 
 _DEFAULT_REQUESTS = 100  # as the load generator of the production-stack tutorials
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -35,9 +37,15 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option(
     "--trace",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Send a recorded trace: its times, its lengths (Azure CSV or Mooncake JSON lines).",
+    help="Send a recorded trace: its times, its lengths. All formats of `stoker trace`.",
+)
+@reading_options
+@click.option(
+    "--synthetic",
+    metavar="EXPR",
+    help="Send invented traffic, as `diurnal(base=2,peak=16,period=1h)`; see `stoker trace`.",
 )
 @click.option(
     "--concurrency",
@@ -61,7 +69,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     "--start", type=click.FloatRange(min=0), metavar="S", help="Skip S seconds of the trace."
 )
 @click.option("--speed", type=_POSITIVE, metavar="X", help="Replay the trace X times as fast.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of --rate's times.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of random times.")
 @click.option(
     "--prompt-len",
     type=click.IntRange(min=1),
@@ -138,6 +146,9 @@ class _Options:
 
     rate: float | None
     trace: Path | None
+    trace_format: str | None
+    skip_bad_rows: bool
+    synthetic: str | None
     concurrency: int | None
     duration: float | None
     num_requests: int | None
@@ -161,7 +172,8 @@ def _plan(options: _Options) -> Plan:
     """
     from stoker.load.runner import Plan  # noqa: PLC0415
 
-    given = [f"--{n}" for n in ("rate", "trace", "concurrency") if getattr(options, n) is not None]
+    ways = ("rate", "trace", "synthetic", "concurrency")
+    given = [f"--{way}" for way in ways if getattr(options, way) is not None]
     if len(given) > 1:
         raise InputError(f"`{given[0]}` and `{given[1]}` cannot be used together")
     for name in ("start", "speed"):
@@ -190,22 +202,42 @@ def _plan(options: _Options) -> Plan:
 
 
 def _arrivals(options: _Options) -> Iterable[Arrival]:
-    from stoker.load import arrivals, trace  # noqa: PLC0415
+    from stoker.load import arrivals  # noqa: PLC0415
 
     if options.trace is not None:
-        recorded = trace.cut(
-            trace.read(options.trace), start=options.start or 0.0, duration=options.duration
-        )
-        return trace.resize(
-            trace.speed_up(recorded, options.speed or 1.0),
-            input_tokens=options.prompt_len,
-            output_tokens=options.max_tokens,
-        )
+        return arrivals.of(_recorded(options, options.trace))
+    if options.synthetic is not None:
+        return arrivals.of(_invented(options, options.synthetic))
     lengths = (options.prompt_len or 1000, options.max_tokens or 80)
     if options.rate is not None:
         process = arrivals.poisson(options.rate, *lengths, seed=options.seed)
         return arrivals.until(process, options.duration)
     return arrivals.at_once(*lengths)
+
+
+def _recorded(options: _Options, trace: Path) -> Iterable[Arrivals]:
+    """A trace from its first request on, with the changes that the flags ask for."""
+    from stoker.traces import transform  # noqa: PLC0415
+
+    whole = read(trace, trace_format=options.trace_format, skip_bad_rows=options.skip_bad_rows)
+    chunks = transform.cut(
+        transform.from_zero(whole), start=options.start or 0.0, duration=options.duration
+    )
+    return transform.lengths_set(
+        transform.stretched(chunks, 1 / (options.speed or 1.0)),
+        prompt_tokens=options.prompt_len,
+        output_tokens=options.max_tokens,
+    )
+
+
+def _invented(options: _Options, expression: str) -> Iterable[Arrivals]:
+    return synthetic(
+        expression,
+        duration=options.duration,
+        seed=options.seed,
+        prompt_tokens=None if options.prompt_len is None else str(options.prompt_len),
+        output_tokens=None if options.max_tokens is None else str(options.max_tokens),
+    )
 
 
 def _run(plan: Plan, url: str) -> LoadReport:

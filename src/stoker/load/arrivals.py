@@ -1,12 +1,30 @@
-"""When requests come when no trace says so."""
+"""When requests are sent: at once, at random, or as a trace says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import repeat, takewhile
 from random import Random
 
-from stoker.load.trace import Arrival
+from stoker.traces.arrivals import Arrivals
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request. ``at`` is in seconds since the start of the run."""
+
+    at: float
+    input_tokens: int
+    output_tokens: int
+
+
+def of(chunks: Iterable[Arrivals]) -> Iterator[Arrival]:
+    """The requests of a trace, one by one."""
+    for chunk in chunks:
+        columns = (chunk.times.tolist(), chunk.prompt_tokens.tolist(), chunk.output_tokens.tolist())
+        for at, prompt, output in zip(*columns, strict=True):
+            yield Arrival(at, prompt, output)
 
 
 def poisson(rate: float, input_tokens: int, output_tokens: int, *, seed: int) -> Iterator[Arrival]:

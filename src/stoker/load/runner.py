@@ -18,9 +18,9 @@ from itertools import cycle
 from stoker.clock import Clock, stopwatch
 from stoker.errors import ConflictError, InputError, StokerError
 from stoker.load.answer import Answer
+from stoker.load.arrivals import Arrival
 from stoker.load.http import Client, HttpFailure, Origin
 from stoker.load.report import CANCELLED, LoadReport, Result, summarize
-from stoker.load.trace import Arrival
 
 _CHAT = "/v1/chat/completions"
 _DISCOVERY_TIMEOUT = 10.0

@@ -39,7 +39,8 @@ class Histogram:
             self._counts = np.pad(self._counts, (0, len(counts) - len(self._counts)))
         self._counts[: len(counts)] += counts
 
-    def _table(self) -> tuple[Integers, Integers]:
+    def table(self) -> tuple[Integers, Integers]:
+        """Lengths that came, ascending, and how often each."""
         lengths = np.flatnonzero(self._counts)
         odd = sorted(self._odd)
         return (
@@ -51,20 +52,20 @@ class Histogram:
 
     def percentile(self, percent: float) -> int:
         """The smallest length that at least *percent* of a hundred requests do not exceed."""
-        lengths, counts = self._table()
+        lengths, counts = self.table()
         rank = math.ceil(percent / 100 * counts.sum()) or 1
         return int(lengths[np.searchsorted(np.cumsum(counts), rank)])
 
     @property
     def total(self) -> int:
         """Tokens of all requests."""
-        lengths, counts = self._table()
+        lengths, counts = self.table()
         return int((lengths * counts).sum())
 
     @property
     def longest(self) -> int:
         """The largest length."""
-        return int(self._table()[0][-1])
+        return int(self.table()[0][-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,8 @@ class Description:
         whole = max(len(seconds) // window, 1)
         used = seconds[: whole * window]
         padded = np.pad(used, (0, whole * window - len(used)))
-        return padded.reshape(whole, window).sum(axis=1)
+        counts: Integers = padded.reshape(whole, window).sum(axis=1)
+        return counts
 
     def burstiness(self) -> list[Burstiness]:
         """For each window of ``WINDOWS`` that fits at least ten times."""

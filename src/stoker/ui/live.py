@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,10 +12,10 @@ from rich.text import Text
 from stoker.api.views import ModelOverview, Overview
 from stoker.clock import local_time
 from stoker.ui.ages import human_duration
+from stoker.ui.sparkline import sparkline
 
 HISTORY = 60  # looks that a sparkline shows
 _EVENTS = 6
-_BLOCKS = "▁▂▃▄▅▆▇█"
 _COLUMNS = ("MODEL", "REPLICAS", "WAITING", "RUNNING", "KV", "TOK/S", "TTFT P50 / P95", "HELD")
 
 
@@ -52,17 +52,6 @@ def render(overview: Overview, history: History) -> RenderableType:
     if overview["events"]:
         parts.append(_events(overview))
     return Group(*parts)
-
-
-def sparkline(values: Iterable[float], top: float | None = None) -> str:
-    """``▁▂▃``, from zero to *top* or to the largest value. Only zero is the lowest block."""
-    numbers = list(values)
-    largest = max([*numbers, 0.0]) if top is None else top
-    if largest <= 0:
-        return _BLOCKS[0] * len(numbers)
-    steps = len(_BLOCKS) - 1
-    levels = (min(-(-max(number, 0.0) * steps // largest), steps) for number in numbers)
-    return "".join(_BLOCKS[int(level)] for level in levels)
 
 
 def plain_line(model: ModelOverview, time: float) -> str:

@@ -34,6 +34,8 @@ def parquet_library() -> Any:
 
 
 def _knows(path: Path, _head: list[str]) -> bool:
+    if path.is_dir():
+        return False
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 

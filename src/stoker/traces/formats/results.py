@@ -66,7 +66,7 @@ def _vllm(source: Source) -> Iterator[Rows]:
     try:
         requests = [
             (float(start), float(prompt), float(output))
-            for start, prompt, output in zip(*columns, strict=True)  # type: ignore[arg-type]
+            for start, prompt, output in zip(*columns, strict=True)
         ]
     except (TypeError, ValueError):
         raise InputError(

@@ -22,7 +22,7 @@ class Parameter:
     text: bool = False  # a text instead of a number
 
     def __str__(self) -> str:
-        return self.name if self.default is None else f"{self.name}={self.default:g}"  # type: ignore[str-format]
+        return self.name if self.default is None else f"{self.name}={self.default:g}"
 
 
 @dataclass(frozen=True, slots=True)
