@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from stoker.recommenders.hpa import recommend
 from stoker.scaling.annotations import FORCE_ACTIVATION
-from stoker.scaling.cadence import triggers_to_read
+from stoker.scaling.cadence import sync_reads_metrics, triggers_to_read
 from stoker.scaling.decide import decide, reconcile
 from stoker.scaling.decision import Decision, Recommendation
 from stoker.scaling.explain import explain_next
@@ -61,7 +61,7 @@ def evaluate(
     """Steps 3 to 5: the same for a live run, a backtest and a replay."""
     state, values = settle(spec, observation, state, now, settings)
     wants: tuple[Recommendation, ...] = ()
-    if observation.reader is Reader.HPA and observation.target.spec_replicas > 0:
+    if observation.reader is Reader.HPA and values:
         wants = recommend(spec, values, observation.target, settings)
     state, decision = decide(spec, observation, values, wants, state, now, settings)
     return Evaluation(state, values, wants, decision)
@@ -123,8 +123,10 @@ class Controller:
         return replace(self.spec, annotations={**self.spec.annotations, FORCE_ACTIVATION: "true"})
 
     async def _read(self, reader: Reader, now: float) -> tuple[TriggerReading, ...]:
-        """Ask the sources, all at once, as KEDA and the HPA do. At zero the HPA asks nobody."""
-        if reader is Reader.HPA and self._target.status().spec_replicas == 0:
+        """Ask the sources, all at once, as KEDA and the HPA do."""
+        if reader is Reader.HPA and not sync_reads_metrics(
+            self.spec, self.state, self._target.status(), self._settings
+        ):
             return ()
         wanted = triggers_to_read(self.spec, self.state, reader)
         reads = await asyncio.gather(*(read_all(self._triggers[index], now) for index in wanted))

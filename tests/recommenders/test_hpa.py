@@ -56,10 +56,13 @@ def test_an_error_is_told_in_the_words_of_the_controller() -> None:
     )
 
 
-def test_nothing_is_recommended_at_zero() -> None:
-    value = TriggerValue("s0-prometheus", 12.0, 5.0, milli=(12_000,))
+@pytest.mark.parametrize("metric_type", [MetricType.AVERAGE_VALUE, MetricType.VALUE])
+def test_at_zero_there_is_nothing_to_divide_by(metric_type: MetricType) -> None:
+    value = TriggerValue("waiting", 12.0, 5.0, metric_type, milli=(12_000,))
 
-    assert recommend(SPEC, (value,), target(0), ControllerSettings()) == ()
+    (recommendation,) = recommend(SPEC, (value,), target(0), ControllerSettings())
+
+    assert recommendation.replicas == 3
 
 
 @pytest.mark.parametrize(("version", "replicas"), [("1.36", 2**31 - 1), ("1.33", 0)])

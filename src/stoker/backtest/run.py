@@ -14,7 +14,7 @@ from stoker.backtest.metrics import Metrics
 from stoker.backtest.replicas import Replicas
 from stoker.controller import evaluate
 from stoker.errors import InputError
-from stoker.scaling.cadence import next_poll, next_sync, triggers_to_read
+from stoker.scaling.cadence import next_poll, next_sync, sync_reads_metrics, triggers_to_read
 from stoker.scaling.decide import reconcile
 from stoker.scaling.decision import Decision
 from stoker.scaling.modifiers import COMPOSITE_METRIC
@@ -105,7 +105,7 @@ class Walk:
         spec, settings = self.spec, self._plan.settings
         status = self.replicas.status(now)
         readings: tuple[TriggerReading, ...] = ()
-        if reader is Reader.KEDA or status.spec_replicas > 0:
+        if reader is Reader.KEDA or sync_reads_metrics(spec, self.state, status, settings):
             wanted = triggers_to_read(spec, self.state, reader)
             readings = tuple([_finished(self._triggers[index].read(now)) for index in wanted])
         result = evaluate(spec, Observation(reader, readings, status), self.state, now, settings)

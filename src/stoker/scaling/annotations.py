@@ -18,14 +18,20 @@ _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 def is_on(spec: ScalingSpec, annotation: str) -> bool:
-    """A switch: absent and Go's words for false are off, everything else, even "", is on."""
+    """A switch: absent and Go's words for false are off, everything else, even "", is on.
+
+    KEDA's switches mean nothing on an HPA.
+    """
+    if spec.is_hpa:
+        return False
     value = spec.annotations.get(annotation)
     return value is not None and value not in _FALSE
 
 
 def is_paused(spec: ScalingSpec) -> bool:
     """Whether KEDA has stopped polling and deleted the HPA."""
-    return PAUSED_REPLICAS in spec.annotations or is_on(spec, PAUSED)
+    paused_at = PAUSED_REPLICAS in spec.annotations and not spec.is_hpa
+    return paused_at or is_on(spec, PAUSED)
 
 
 def paused_replicas(spec: ScalingSpec) -> int | None:

@@ -40,7 +40,10 @@ def decide(
             spec, target, values, recommendations, state.hpa, now, settings
         )
         state = replace(state, hpa=hpa, last_values=values)
-        return _with_hpa_active(state), decision
+        return state if spec.is_hpa else _with_hpa_active(state), decision
+    if spec.is_hpa:
+        # KEDA neither polls it nor activates it: at zero the HPA's own sync wakes it, or nobody
+        return state, _unchanged(target, "ScalingDisabled", "KEDA has no part in this HPA")
     if observation.reader is Reader.KEDA:
         state = replace(state, last_poll=now)
     if is_paused(spec):
@@ -66,6 +69,10 @@ def reconcile(
     the polling loop after a change of the spec. Calling it again changes nothing. What it cannot
     use, an annotation set by hand for example, makes Ready False.
     """
+    if spec.is_hpa:
+        if state.hpa is None:
+            state = replace(state, hpa=HpaState(now), hpas_made=state.hpas_made + 1)
+        return state, _unchanged(target, "ReadyForNewScale", "")
     if state.original_replicas is None:
         state = replace(state, original_replicas=target.spec_replicas)
     digest = _digest(spec)

@@ -12,8 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from stoker.scaling import numbers
+from stoker.scaling.cadence import sync_reads_metrics
 from stoker.scaling.modifiers import compose, valid_fallback_target
 from stoker.scaling.observation import (
+    EACH_POD,
     Observation,
     Reader,
     TargetStatus,
@@ -42,15 +44,20 @@ def settle(
     observation: Observation,
     state: ScalingState,
     now: float,
-    settings: ControllerSettings,  # noqa: ARG001
+    settings: ControllerSettings,
 ) -> tuple[ScalingState, tuple[TriggerValue, ...]]:
     """What the readings mean after fallback and formula; the state counts the failures.
 
     With a formula there is one value, ``composite-metric``. A push has none, nor has a sync that
     finds the target at zero or out of its bounds: the HPA then asks for no metric.
     """
-    if observation.reader is Reader.PUSH or _reads_nothing(spec, observation):
+    if observation.reader is Reader.PUSH or _reads_nothing(spec, observation, state, settings):
         return state, ()
+    if spec.is_hpa:
+        # in the order of the file; KEDA's part, fallback and formula, is not there
+        return state, tuple(
+            _of_hpa(reading, observation.target) for reading in observation.readings
+        )
     reads: list[_Read] = []
     native: list[TriggerValue] = []
     seen = set()
@@ -63,13 +70,8 @@ def settle(
         state, value = _with_fallback(spec, observation, state, reading, now)
         failed = failed or reading.error is not None
         reads.append(_Read(reading.index, reading.trigger_name, value))
-    for trigger in spec.triggers:
-        if trigger.index in seen or not trigger.use_cached_metrics:
-            continue
-        for cached in state.cached:
-            if cached.index == trigger.index:
-                state = _counted(spec, state, cached.value.metric_name, failures=0)
-                reads.append(_Read(trigger.index, trigger.name, cached.value))
+    state, from_cache = _cached(spec, state, seen)
+    reads += from_cache
     reads.sort(key=lambda read: read.index)
     state = _with_condition(spec, state, failed=failed)
     state = _with_cache(spec, observation.reader, state, reads)
@@ -84,6 +86,21 @@ def settle(
         return state, (compose(spec, named), *kept)
     # the HPA lists its metrics by type: ContainerResource, External, Resource
     return state, tuple(sorted((*native, *values), key=lambda value: value.kind))
+
+
+def _cached(
+    spec: ScalingSpec, state: ScalingState, seen: set[int]
+) -> tuple[ScalingState, list[_Read]]:
+    """What the last poll left of triggers that were not asked; each counts as a success."""
+    reads = []
+    for trigger in spec.triggers:
+        if trigger.index in seen or not trigger.use_cached_metrics:
+            continue
+        for cached in state.cached:
+            if cached.index == trigger.index:
+                state = _counted(spec, state, cached.value.metric_name, failures=0)
+                reads.append(_Read(trigger.index, trigger.name, cached.value))
+    return state, reads
 
 
 def _native(reading: TriggerReading) -> TriggerValue:
@@ -105,11 +122,27 @@ def _same_moment(observation: Observation, state: ScalingState, now: float) -> b
     return 0.0 <= now - state.last_poll < _RACE
 
 
-def _reads_nothing(spec: ScalingSpec, observation: Observation) -> bool:
+def _reads_nothing(
+    spec: ScalingSpec, observation: Observation, state: ScalingState, settings: ControllerSettings
+) -> bool:
     if observation.reader is not Reader.HPA:
         return False
-    current = observation.target.spec_replicas
-    return current == 0 or not spec.hpa_min_replicas <= current <= spec.max_replicas
+    return not sync_reads_metrics(spec, state, observation.target, settings)
+
+
+def _of_hpa(reading: TriggerReading, target: TargetStatus) -> TriggerValue:
+    """A metric of a user's HPA. Of a Pods metric only the target's own pods count."""
+    value, custom = _native(reading), reading.custom
+    if custom is None:
+        return value
+    value = replace(value, custom=custom, milli=custom.milli)
+    if custom.kind != "Pods":
+        return value
+    given = dict(custom.pods)
+    every = given.get(EACH_POD)
+    found = ((pod.name, given.get(pod.name, every)) for pod in target.pods)
+    own = tuple((name, milli) for name, milli in found if milli is not None)
+    return replace(value, per_pod_milli=own)
 
 
 def _with_fallback(

@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from stoker.scaling import numbers
 from stoker.scaling.annotations import effective_behavior
 from stoker.scaling.behavior import Bounds, Normalised, normalise, store_event
+from stoker.scaling.cadence import SCALED_TO_ZERO, wakes_by_itself
 from stoker.scaling.decision import Condition, Decision, DecisionEvent, Recommendation
 from stoker.scaling.observation import TargetStatus, TriggerValue
 from stoker.scaling.reasons import SENTENCES, hpa_condition, hpa_event
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import HpaState, MetricStatus, PastRecommendation, with_conditions
+
+_BELOW = "Current number of replicas below Spec.MinReplicas"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +49,22 @@ def sync(
         # the current size is the first recommendation: a new HPA holds it for a whole window
         hpa = replace(hpa, recommendations=(PastRecommendation(bounds.current, now),))
     hpa = replace(hpa, last_sync=now)
+    if not settings.scale_to_zero:  # the gate may have been open before
+        conditions = tuple(c for c in hpa.conditions if c.type != SCALED_TO_ZERO)
+        hpa = replace(hpa, conditions=conditions)
     scale_read = hpa_condition("AbleToScale", "True", "SucceededGetScale")
     if bounds.current == 0:
-        disabled = hpa_condition("ScalingActive", "False", "ScalingDisabled")
-        decision = Decision(0, 0, disabled.reason, disabled.message)
-        return _finish(hpa, bounds, decision, (scale_read, disabled), (), now)
-    if not bounds.minimum <= bounds.current <= bounds.maximum:
-        return _back_into_bounds(spec, hpa, bounds, now)
+        if not wakes_by_itself(spec, hpa, settings):
+            disabled = hpa_condition("ScalingActive", "False", "ScalingDisabled")
+            decision = Decision(0, 0, disabled.reason, disabled.message)
+            return _finish(hpa, bounds, decision, (scale_read, disabled), (), now)
+    elif not bounds.minimum <= bounds.current <= bounds.maximum:
+        return _back_into_bounds(spec, hpa, bounds, now, settings)
 
     statuses = _statuses(values, recommendations)
     combined = _combine(recommendations, bounds.current)
+    if spec.ambiguous:
+        combined = _ambiguous(spec.ambiguous)
     if combined.replicas is None:
         decision = Decision(
             bounds.current,
@@ -91,10 +100,18 @@ def _scale(
     limited = hpa_condition(
         "ScalingLimited", "True" if normalised.limited else "False", normalised.limited_reason
     )
+    if bounds.current == 0 and normalised.replicas < bounds.minimum:
+        # minReplicas was raised while the HPA was at its own zero
+        normalised = replace(normalised, replicas=bounds.minimum)
+        cause = cause or _BELOW
     able = hpa_condition("AbleToScale", "True", normalised.stabilized_reason)
     events = combined.events
+    zero: tuple[Condition, ...] = ()
     if normalised.replicas != bounds.current:
-        able = _rescaled(normalised.replicas)
+        able, zero = (
+            _rescaled(normalised.replicas),
+            _of_zero(spec, bounds, normalised.replicas, settings),
+        )
         events = (*events, _rescale_event(normalised.replicas, cause))
         if behavior is not None:
             hpa = store_event(hpa, bounds.current, normalised.replicas, behavior, now)
@@ -104,7 +121,19 @@ def _scale(
     decision = Decision(
         normalised.replicas, bounds.current, reason, message, desired=desired, events=events
     )
-    return _finish(hpa, bounds, decision, (able, combined.condition, limited), statuses, now)
+    conditions = (able, combined.condition, limited, *zero)
+    return _finish(hpa, bounds, decision, conditions, statuses, now)
+
+
+def _of_zero(
+    spec: ScalingSpec, bounds: Bounds, replicas: int, settings: ControllerSettings
+) -> tuple[Condition, ...]:
+    """By this condition the HPA will know at zero whether it has brought the target there."""
+    if not settings.scale_to_zero:
+        return ()
+    if replicas == 0 and bounds.minimum == 0 and spec.has_object_or_external_metric:
+        return (hpa_condition(SCALED_TO_ZERO, "True", "ScaledToZero"),)
+    return (hpa_condition(SCALED_TO_ZERO, "False", "NotScaledToZero"),)
 
 
 def _why(normalised: Normalised, current: int, able: Condition) -> tuple[str, str]:
@@ -118,13 +147,13 @@ def _why(normalised: Normalised, current: int, able: Condition) -> tuple[str, st
 
 
 def _back_into_bounds(
-    spec: ScalingSpec, hpa: HpaState, bounds: Bounds, now: float
+    spec: ScalingSpec, hpa: HpaState, bounds: Bounds, now: float, settings: ControllerSettings
 ) -> tuple[HpaState, Decision]:
     """At once: no metric is read, nothing is stabilised, no policy is asked."""
     if bounds.current > bounds.maximum:
         replicas, cause = bounds.maximum, "Current number of replicas above Spec.MaxReplicas"
     else:
-        replicas, cause = bounds.minimum, "Current number of replicas below Spec.MinReplicas"
+        replicas, cause = bounds.minimum, _BELOW
     behavior = effective_behavior(spec)
     if replicas != bounds.current and behavior is not None:
         hpa = store_event(hpa, bounds.current, replicas, behavior, now)
@@ -137,7 +166,43 @@ def _back_into_bounds(
         desired=replicas,
         events=(_rescale_event(replicas, cause),),
     )
-    return _finish(hpa, bounds, decision, (able,), (), now)
+    conditions = (able, *_of_zero(spec, bounds, replicas, settings))
+    return _finish(hpa, bounds, decision, conditions, (), now)
+
+
+def _ambiguous(message: str) -> _Combined:
+    """Several HPAs control the same pods, so that none of them does anything."""
+    reason = "AmbiguousSelector"
+    events = (
+        hpa_event("Warning", reason, message),
+        hpa_event("Warning", "FailedComputeMetricsReplicas", message),
+    )
+    condition = hpa_condition("ScalingActive", "False", reason, message)
+    return _Combined(None, "", "", condition, events, message)
+
+
+def failed_update(hpa: HpaState, decision: Decision, error: str) -> tuple[HpaState, Decision]:
+    """*decision* could not be carried out: the target keeps the size it had."""
+    message = f"the HPA controller was unable to update the target scale: {error}"
+    able = hpa_condition("AbleToScale", "False", "FailedUpdateScale", message)
+    rescaled = next((e.message for e in decision.events if e.reason == "SuccessfulRescale"), "")
+    events = tuple(e for e in decision.events if e.reason != "SuccessfulRescale")
+    events = (*events, hpa_event("Warning", "FailedRescale", f"{rescaled}; error: {error}"))
+    kept = tuple(c for c in decision.conditions if c.type not in {able.type, SCALED_TO_ZERO})
+    hpa = replace(
+        hpa,
+        desired_replicas=decision.was,
+        conditions=with_conditions(hpa.conditions, (able,)),
+    )
+    decision = replace(
+        decision,
+        replicas=decision.was,
+        reason=able.reason,
+        message=message,
+        conditions=(able, *kept),
+        events=events,
+    )
+    return hpa, decision
 
 
 def _combine(recommendations: tuple[Recommendation, ...], current: int) -> _Combined:

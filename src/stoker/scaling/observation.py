@@ -52,6 +52,24 @@ class ResourceUsage:
         return "ContainerResource" if self.container else "Resource"
 
 
+EACH_POD = ""  # in the place of a pod's name: every pod has this value
+
+
+@dataclass(frozen=True, slots=True)
+class CustomMetric:
+    """A Pods, Object or External metric of a user's HPA, as its controller reads it.
+
+    ``selector`` and ``described_object`` are what the controller's messages say of it; values are
+    thousandths, of each pod or as a list that is summed.
+    """
+
+    kind: str  # Pods, Object, External
+    selector: str = "nil"  # as Go prints it
+    described_object: tuple[str, str] = ("", "")  # kind and name, of an Object metric
+    milli: tuple[int, ...] = ()
+    pods: tuple[tuple[str, int], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class TriggerReading:
     """What one trigger said at one moment, before fallback and formula.
@@ -74,6 +92,7 @@ class TriggerReading:
     source: str = ""
     answer: str = ""
     resource: ResourceUsage | None = None  # of a cpu or memory trigger
+    custom: CustomMetric | None = None  # of a user's HPA
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +113,15 @@ class TriggerValue:
     milli: tuple[int, ...] = ()  # empty: there is no value
     per_pod_milli: tuple[tuple[str, int], ...] | None = None  # of a Pods metric; None: External
     resource: ResourceUsage | None = None  # of a Resource or ContainerResource metric
+    custom: CustomMetric | None = None  # of a user's HPA
 
     @property
     def kind(self) -> str:
         """The type of the HPA's metric."""
         if self.resource is not None:
             return self.resource.kind
+        if self.custom is not None:
+            return self.custom.kind
         return "External" if self.per_pod_milli is None else "Pods"
 
 

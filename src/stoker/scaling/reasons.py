@@ -18,6 +18,9 @@ SENTENCES = {
     "applying the lowest recent recommendation",
     # the HPA, whether it has metrics
     "ScalingDisabled": "scaling is disabled since the replica count of the target is zero",
+    # the HPA, whose zero it is (gate HPAScaleToZero)
+    "ScaledToZero": "the HPA controller scaled the workload to zero",
+    "NotScaledToZero": "the HPA controller did not scale the workload to zero",
     # the HPA, what limits it
     "DesiredWithinRange": "the desired count is within the acceptable range",
     "TooManyReplicas": "the desired replica count is more than the maximum replica count",

@@ -195,7 +195,7 @@ class ScalingSpec:
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     kind: SpecKind = SpecKind.SCALED_OBJECT
-    rivals: tuple[str, ...] = ()  # other HPAs over the same pods: then none of them scales
+    ambiguous: str = ""  # that several HPAs control the same pods: then none of them scales
 
     @property
     def is_hpa(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from stoker.scaling.decision import Condition
-from stoker.scaling.observation import PodUsage, ResourceUsage, TriggerValue
+from stoker.scaling.observation import CustomMetric, PodUsage, ResourceUsage, TriggerValue
 from stoker.scaling.spec import MetricType
 
 STATE_VERSION = 1
@@ -200,7 +200,21 @@ def _value_from_dict(data: Mapping[str, Any]) -> TriggerValue:
             if per_pod is None
             else tuple((name, milli) for name, milli in per_pod),
             "resource": _usage_from_dict(data.get("resource")),
+            "custom": _custom_from_dict(data.get("custom")),
         }
+    )
+
+
+def _custom_from_dict(data: Mapping[str, Any] | None) -> CustomMetric | None:
+    if data is None:
+        return None
+    kind, name = data["described_object"]
+    return CustomMetric(
+        data["kind"],
+        data["selector"],
+        (kind, name),
+        tuple(data["milli"]),
+        tuple((pod, milli) for pod, milli in data["pods"]),
     )
 
 

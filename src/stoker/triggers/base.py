@@ -97,6 +97,9 @@ class TriggerContext:
     None: ask the address over the network. ``pod_usage`` is what cpu and memory triggers ask, None:
     there is nobody who knows; so with ``pods`` and ``endpoints``. ``auth`` are the parameters of
     the trigger's TriggerAuthentication, resolved; ``env`` the variables of the target's container.
+    ``metrics_adapter`` is the Prometheus that an adapter for custom metrics would ask, for Pods and
+    Object metrics of a user's HPA, ``external_metrics`` answers External metrics by their names;
+    None: there is no such API.
     """
 
     query_for: Callable[[str], QueryFunction | None]
@@ -110,6 +113,8 @@ class TriggerContext:
     pods: Callable[[], Sequence[PodFacts]] | None = None
     endpoints: EndpointsFunction | None = None
     pool: Pool = field(default_factory=Pool)
+    metrics_adapter: QueryFunction | None = None
+    external_metrics: QueryFunction | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "auth", Secrets(self.auth))

@@ -9,6 +9,7 @@ from stoker.errors import InputError
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import Trigger, TriggerContext
 from stoker.triggers.cron import CronTrigger
+from stoker.triggers.hpa import HpaMetricTrigger
 from stoker.triggers.parameters import Parameter
 from stoker.triggers.prometheus import PrometheusTrigger
 from stoker.triggers.resource import ResourceTrigger
@@ -46,6 +47,8 @@ def build_trigger(spec: TriggerSpec, context: TriggerContext) -> Trigger:
     Raises:
         InputError: the type is unknown or not supported, or the metadata cannot be used.
     """
+    if spec.metric is not None:
+        return HpaMetricTrigger(spec, spec.metric, context)
     make = SUPPORTED.get(spec.type)
     if make is not None:
         return make(spec, context)

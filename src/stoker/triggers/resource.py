@@ -16,7 +16,7 @@ from stoker.resources.quantity import milli_value, parse_quantity
 from stoker.scaling import numbers
 from stoker.scaling.observation import ResourceUsage, TriggerReading
 from stoker.scaling.spec import MetricType, TriggerSpec
-from stoker.triggers.base import TriggerContext, unread
+from stoker.triggers.base import TriggerContext, UsageFunction, unread
 from stoker.triggers.parameters import Parameter, Parameters, parameter
 
 
@@ -95,28 +95,33 @@ class ResourceTrigger:
     async def read(self, now: float) -> TriggerReading:
         """What each pod uses at *now*, or why that is not known."""
         container = self.parameters.container
-        unread_usage = ResourceUsage(self.spec.type, now, container)
         source = f"{self.spec.type} of container {container}" if container else self.spec.type
-        reading = replace(
-            unread(self.spec, self.metric_name, self.target, source), resource=unread_usage
-        )
-        if self._usage is None:
-            return replace(reading, error="the server could not find the requested resource")
-        try:
-            usage = self._usage(self.spec.type, container, now)
-        except StokerError as error:
-            return replace(reading, error=error.message, answer=error.hint or "no answer")
-        if not usage.pods:
-            return replace(
-                reading, resource=usage, error="no metrics returned from resource metrics API"
-            )
-        mean = sum(pod.milli for pod in usage.pods) / len(usage.pods) / 1000
-        return replace(
-            reading,
-            resource=usage,
-            value=mean,
-            answer=f"{numbers.plain(mean)} on average of {len(usage.pods)} pods",
-        )
+        reading = unread(self.spec, self.metric_name, self.target, source)
+        return with_usage(reading, self._usage, container, now)
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def with_usage(
+    reading: TriggerReading, usage_of: UsageFunction | None, container: str, now: float
+) -> TriggerReading:
+    """*reading*, whose metric is that of a resource, with what pods use of it, or why not."""
+    reading = replace(reading, resource=ResourceUsage(reading.metric_name, now, container))
+    if usage_of is None:
+        return replace(reading, error="the server could not find the requested resource")
+    try:
+        usage = usage_of(reading.metric_name, container, now)
+    except StokerError as error:
+        return replace(reading, error=error.message, answer=error.hint or "no answer")
+    if not usage.pods:
+        return replace(
+            reading, resource=usage, error="no metrics returned from resource metrics API"
+        )
+    mean = sum(pod.milli for pod in usage.pods) / len(usage.pods) / 1000
+    return replace(
+        reading,
+        resource=usage,
+        value=mean,
+        answer=f"{numbers.plain(mean)} on average of {len(usage.pods)} pods",
+    )

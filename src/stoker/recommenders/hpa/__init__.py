@@ -7,6 +7,7 @@ where :class:`ControllerSettings` says so. Nothing is clamped here: limits are t
 from __future__ import annotations
 
 from stoker.recommenders.hpa.external import external_average, external_value, of_external
+from stoker.recommenders.hpa.objects import of_object
 from stoker.recommenders.hpa.pods import Proposal, of_pods, pods_average
 from stoker.recommenders.hpa.resource import of_resource, utilization
 from stoker.scaling.decision import Recommendation
@@ -20,6 +21,7 @@ __all__ = [
     "external_average",
     "external_value",
     "of_external",
+    "of_object",
     "of_pods",
     "of_resource",
     "pods_average",
@@ -34,12 +36,7 @@ def recommend(
     target: TargetStatus,
     settings: ControllerSettings,
 ) -> tuple[Recommendation, ...]:
-    """One recommendation a metric, in the order of the HPA's metrics.
-
-    There is none while the target is at zero: the HPA then does not look.
-    """
-    if target.spec_replicas == 0:
-        return ()
+    """One recommendation a metric, in the order of the HPA's metrics."""
     tolerance = Tolerance.of(spec, settings)
     return tuple(_of(spec, value, target, tolerance, settings) for value in values)
 
@@ -55,4 +52,6 @@ def _of(
         return of_resource(value, value.resource, target, tolerance, settings)
     if value.per_pod_milli is not None:
         return of_pods(value, target, tolerance)
+    if value.custom is not None and value.custom.kind == "Object":
+        return of_object(spec, value, value.custom, target, tolerance, settings)
     return of_external(spec, value, target, tolerance, settings)

@@ -19,7 +19,7 @@ def of_external(
     settings: ControllerSettings,
 ) -> Recommendation:
     """The recommendation for one External metric, or its error in the controller's words."""
-    selector = label_selector(spec)
+    selector = label_selector(spec) if value.custom is None else value.custom.selector
     description = f"external metric {value.metric_name}({selector})"
     if value.error is not None or not value.milli:
         cause = value.error or "no metrics returned from external metrics API"
