@@ -19,6 +19,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from stoker.errors import StokerError
 from stoker.recommenders.hpa import recommend
 from stoker.scaling.annotations import FORCE_ACTIVATION
 from stoker.scaling.cadence import sync_reads_metrics, triggers_to_read
@@ -26,6 +27,7 @@ from stoker.scaling.decide import decide, reconcile
 from stoker.scaling.decision import Decision, Recommendation
 from stoker.scaling.explain import explain_next
 from stoker.scaling.fallback import settle
+from stoker.scaling.horizontal import failed_update
 from stoker.scaling.observation import (
     Observation,
     Reader,
@@ -97,8 +99,21 @@ class Controller:
         result = evaluate(self._spec_for(reader), observation, self.state, now, self._settings)
         self.state = result.state
         if result.decision.changes:
-            await self._target.scale(result.decision.replicas)
+            result = await self._scaled(reader, result)
         return self._tick(now, samples, observation, result)
+
+    async def _scaled(self, reader: Reader, result: Evaluation) -> Evaluation:
+        """Step 6. A target that cannot be told is told of in the conditions of the HPA."""
+        try:
+            await self._target.scale(result.decision.replicas)
+        except StokerError as error:
+            hpa = self.state.hpa
+            if reader is not Reader.HPA or hpa is None:
+                raise
+            hpa, decision = failed_update(hpa, result.decision, error.message)
+            self.state = replace(self.state, hpa=hpa)
+            return replace(result, state=self.state, decision=decision)
+        return result
 
     async def reconcile(self, now: float) -> Decision:
         """Follow a change of the spec or of its annotations, as KEDA's operator does."""
@@ -149,4 +164,5 @@ class Controller:
             decision=result.decision,
             status=after,
             next=explain_next(self.spec, self.state, result.values, after, now, self._settings),
+            kind=self.spec.kind,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from stoker.scaling.decision import Decision, Recommendation
 from stoker.scaling.observation import Reader, TargetStatus, TriggerReading, TriggerValue
-from stoker.scaling.spec import ScaleTargetRef
+from stoker.scaling.spec import ScaleTargetRef, SpecKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Tick:
     decision: Decision
     status: TargetStatus
     next: tuple[str, ...] = ()
+    kind: SpecKind = SpecKind.SCALED_OBJECT  # whose `name` it is
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON would hold it: enumerations by value, tuples as lists."""

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.api.objects import binary_quantity, horizontal_pod_autoscaler, quantity, scaled_object
+from stoker.api.objects import horizontal_pod_autoscaler, scaled_object
+from stoker.api.quantities import binary_quantity, quantity
 from stoker.api.views import (
     ConditionView,
     DeploymentView,

@@ -3,6 +3,7 @@
     # what the rule is
     spec      min=1 max=10 cooldown=60 fallback=3/4          the ScaledObject; again: an edit of it
     spec      formula="a + b" formula_target=5 formula_type=Value formula_activation=2
+    hpa                                                      it is an HPA, triggers its metrics
     behavior  scaleDown.window=30 scaleUp.policy=Pods/4/60   or `behavior {}`, or `behavior absent`
     annotate  autoscaling.keda.sh/paused=true                `key=` alone removes it
     trigger   queue target=5 type=Value activation=2 cached  in the order of `triggers`
@@ -30,6 +31,7 @@ from stoker.scaling.decide import decide, reconcile
 from stoker.scaling.decision import Decision
 from stoker.scaling.fallback import settle
 from stoker.scaling.observation import (
+    CustomMetric,
     Observation,
     PodStatus,
     Reader,
@@ -40,6 +42,7 @@ from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import (
     Behavior,
     Fallback,
+    HpaMetric,
     MetricType,
     PolicyType,
     ScaleTargetRef,
@@ -48,6 +51,7 @@ from stoker.scaling.spec import (
     ScalingRules,
     ScalingSpec,
     SelectPolicy,
+    SpecKind,
     TriggerSpec,
 )
 from stoker.scaling.state import ScalingState
@@ -87,6 +91,8 @@ class Script:
     def reading(self, trigger: TriggerSpec, said: str) -> TriggerReading:
         options = self.targets[trigger.name]
         value = None if said == "error" else float(said)
+        if trigger.metric is not None:
+            return self.metric(trigger, trigger.metric, value)
         return TriggerReading(
             index=trigger.index,
             metric_name=f"s{trigger.index}-prometheus",
@@ -99,13 +105,29 @@ class Script:
             trigger_name=trigger.name,
         )
 
+    def metric(
+        self, trigger: TriggerSpec, metric: HpaMetric, value: float | None
+    ) -> TriggerReading:
+        """An External metric of an HPA."""
+        milli = () if value is None else (round(value * 1000),)
+        return TriggerReading(
+            index=trigger.index,
+            metric_name=metric.name,
+            value=value,
+            target=metric.target or 0.0,
+            error="it fails" if value is None else None,
+            metric_type=metric.target_type,
+            type=metric.type,
+            custom=CustomMetric(metric.type, milli=milli),
+        )
+
     def step(self, now: float, kind: str, said: dict[str, str]) -> Decision:
         if kind == "reconcile":
             self.state, decision = reconcile(
                 self.spec, self.target(), self.state, now, self.settings
             )
             return decision
-        if self.state.original_replicas is None:
+        if self.state.hpas_made == 0 and self.state.original_replicas is None:
             self.state, _ = reconcile(self.spec, self.target(), self.state, 0.0, self.settings)
         reader = READERS[kind]
         wanted = triggers_to_read(self.spec, self.state, reader)
@@ -182,6 +204,8 @@ def _set(script: Script, what: str, words: list[str]) -> None:
         annotations = {**script.spec.annotations, **options}
         kept = {k: v for k, v in annotations.items() if f"{k}=" not in words}
         script.spec = replace(script.spec, annotations=kept)
+    elif what == "hpa":
+        script.spec = replace(script.spec, kind=SpecKind.HPA)
     elif what == "trigger":
         name = words[0]
         known = {"target", "type", "activation", "cached"}
@@ -197,6 +221,10 @@ def _set(script: Script, what: str, words: list[str]) -> None:
             metric_type=MetricType(options.get("type", "AverageValue")),
             use_cached_metrics="cached" in words,
         )
+        if script.spec.is_hpa:
+            target = script.targets[name]["target"]
+            metric = HpaMetric("External", name, target, trigger.metric_type, f"{target:g}")
+            trigger = replace(trigger, type="External", metric=metric)
         script.spec = replace(script.spec, triggers=(*script.spec.triggers, trigger))
     elif what == "spec":
         script.spec = replace(script.spec, **_spec_options(options))

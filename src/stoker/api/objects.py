@@ -6,13 +6,14 @@ Deployments, pods and events are in :mod:`stoker.api.workloads`.
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from stoker.api.hpametrics import spec_metrics, status_metrics
 from stoker.api.kinds import HPA, SCALED_OBJECT, Kind
-from stoker.api.views import ConditionView, HpaView, MetricView, ScaledObjectView
+from stoker.api.quantities import quantity
+from stoker.api.views import ConditionView, HpaView, ScaledObjectView
 from stoker.clock import rfc3339
 from stoker.scaling.annotations import effective_behavior
 from stoker.scaling.spec import (
@@ -33,7 +34,6 @@ _INITIAL_CONDITIONS: tuple[tuple[str, Literal["Unknown", "False"]], ...] = (
     ("Fallback", "Unknown"),
     ("Paused", "False"),
 )
-RESOURCES = ("cpu", "memory")  # KEDA names their metrics so; all others begin with s0-, s1-
 KEDA_VERSION = "2.20.2"  # whose behaviour and labels these objects show
 
 
@@ -63,31 +63,6 @@ def metadata(
         **more,
     }
     return {key: found[key] for key in sorted(found) if found[key] not in ({}, None, "")}
-
-
-def quantity(value: float) -> str:
-    """A Kubernetes quantity: ``4``, ``3500m``, ``12k``. Less than a thousandth is rounded up."""
-    milli = math.ceil(round(value * 1000, 6))
-    if milli == 0:
-        return "0"
-    power = 0
-    while power < 6 and milli % 1000 == 0:
-        milli //= 1000
-        power += 1
-    return f"{milli}{('m', '', 'k', 'M', 'G', 'T', 'P')[power]}"
-
-
-def binary_quantity(value: float) -> str:
-    """Memory as people write it: ``100Mi``, where it is a whole number of them."""
-    number, power = value, 0
-    while power < 6 and number >= 1024 and number % 1024 == 0:
-        number /= 1024
-        power += 1
-    return (
-        f"{number:.0f}{('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei')[power]}"
-        if power
-        else quantity(value)
-    )
 
 
 def scaled_object(view: ScaledObjectView) -> JsonObject:
@@ -231,17 +206,21 @@ def _condition(condition: ConditionView) -> JsonObject:
 
 
 def horizontal_pod_autoscaler(view: HpaView) -> JsonObject:
-    """``autoscaling/v2`` HorizontalPodAutoscaler, as KEDA makes it."""
+    """``autoscaling/v2`` HorizontalPodAutoscaler, as KEDA makes it or as a user wrote it."""
     spec, name = view.spec, view.spec.hpa_name
     annotations = spec.annotations if view.annotations is None else view.annotations
-    labels = {
-        **spec.labels,
-        "app.kubernetes.io/managed-by": "keda-operator",
-        "app.kubernetes.io/name": name[:63],
-        "app.kubernetes.io/part-of": spec.name,
-        "app.kubernetes.io/version": KEDA_VERSION,
-        _SCALED_OBJECT_LABEL: spec.name,
-    }
+    labels = (
+        {**spec.labels}
+        if spec.is_hpa
+        else {
+            **spec.labels,
+            "app.kubernetes.io/managed-by": "keda-operator",
+            "app.kubernetes.io/name": name[:63],
+            "app.kubernetes.io/part-of": spec.name,
+            "app.kubernetes.io/version": KEDA_VERSION,
+            _SCALED_OBJECT_LABEL: spec.name,
+        }
+    )
     return {
         "apiVersion": HPA.api_version,
         "kind": HPA.kind,
@@ -251,7 +230,7 @@ def horizontal_pod_autoscaler(view: HpaView) -> JsonObject:
         "spec": _given(
             behavior=_behavior(effective_behavior(spec)),
             maxReplicas=spec.max_replicas,
-            metrics=[_metric(spec, metric, "target") for metric in view.metrics],
+            metrics=spec_metrics(spec, view.metrics),
             minReplicas=spec.hpa_min_replicas,
             scaleTargetRef={
                 "apiVersion": spec.target.api_version,
@@ -264,31 +243,14 @@ def horizontal_pod_autoscaler(view: HpaView) -> JsonObject:
 
 
 def _hpa_status(view: HpaView) -> JsonObject:
-    current = [m for m in view.metrics if m.current is not None]
     status = _given(
         conditions=[_condition(condition) for condition in view.conditions] or None,
         currentReplicas=view.current_replicas,
         desiredReplicas=view.desired_replicas,
         lastScaleTime=None if view.last_scale_time is None else rfc3339(view.last_scale_time),
     )
-    status["currentMetrics"] = [_metric(view.spec, m, "current") for m in current] or None
+    status["currentMetrics"] = status_metrics(view.spec, view.metrics) or None
     return dict(sorted(status.items()))
-
-
-def _metric(spec: ScalingSpec, metric: MetricView, side: str) -> JsonObject:
-    """A metric: its ``target`` in the spec, its ``current`` in the status."""
-    if metric.name in RESOURCES:
-        return _resource_metric(metric, side)
-    key = "averageValue" if metric.type is MetricType.AVERAGE_VALUE else "value"
-    value = metric.target if side == "target" else (metric.current or 0.0)
-    number: JsonObject = {key: quantity(value)}
-    if side == "target":
-        number["type"] = str(metric.type)
-    selector = {"matchLabels": {_SCALED_OBJECT_LABEL: spec.name}}
-    return {
-        "external": {side: number, "metric": {"name": metric.name, "selector": selector}},
-        "type": "External",
-    }
 
 
 def _behavior(behavior: Behavior | None) -> JsonObject | None:
@@ -324,25 +286,3 @@ def _text(value: float) -> str:
 
 def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
-
-
-def _resource_metric(metric: MetricView, side: str) -> JsonObject:
-    number: JsonObject
-    if metric.type is not MetricType.UTILIZATION:
-        if side == "current":
-            text = quantity(metric.current or 0.0)
-        else:
-            text = (
-                binary_quantity(metric.target)
-                if metric.name == "memory"
-                else quantity(metric.target)
-            )
-        number = {"averageValue": text}
-    elif side == "target":
-        number = {"averageUtilization": int(metric.target)}
-    else:
-        used = None if metric.current is None else quantity(metric.current)
-        number = _given(averageUtilization=metric.utilization, averageValue=used)
-    if side == "target":
-        number["type"] = str(metric.type)
-    return {"resource": {side: number, "name": metric.name}, "type": "Resource"}

@@ -124,6 +124,7 @@ class Walk:
             recommendations=result.recommendations,
             decision=result.decision,
             status=self.replicas.status(now),
+            kind=spec.kind,
         )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from stoker.api.client import Client
-from stoker.api.kinds import DEPLOYMENT, HPA, SCALED_OBJECT, resolve
+from stoker.api.kinds import DEPLOYMENT, HPA, SCALED_OBJECT, Kind, resolve
 from stoker.cli.connection import connect, state_dir_option
 from stoker.cli.console import use_color
 from stoker.errors import InputError
@@ -35,7 +36,7 @@ _PAUSED = "ScaledObjectPaused"
 def explain(
     name: str | None, reader: str, history: int | None, output: str, state_dir: Path | None
 ) -> None:
-    """Go through the last decision on a ScaledObject, step by step.
+    """Go through the last decision on a ScaledObject or an HPA, step by step.
 
     NAME is that of the ScaledObject, its HPA or its Deployment; it can be left out when there is
     one only.
@@ -43,25 +44,26 @@ def explain(
     from stoker.ui.explain import explain as explained  # noqa: PLC0415 - keeps `--help` fast
 
     client = connect(state_dir)
-    found = _scaled_object(client, name)
+    kind, found = _autoscaler(client, name)
     ticks = _chosen(client.ticks(found, limit=1000), reader, history)
     if not ticks:
         raise InputError(
-            f"scaledobject/{found} has not been looked at so far",
+            f"{kind.singular}/{found} has not been looked at so far",
             hint="KEDA polls at once, the HPA after one sync period: try again",
         )
     if output == "json":
         for tick in ticks:
             print(json.dumps(tick))
         return
-    if _paused(client.get(SCALED_OBJECT, found)) and ticks[-1]["decision"]["reason"] != _PAUSED:
+    last = ticks[-1]["decision"]["reason"]
+    if kind is SCALED_OBJECT and last != _PAUSED and _paused(client, found):
         print(f"paused: nobody looks until `stoker resume {found}`; this was the last look\n")
     texts = [explained(tick, color=use_color(sys.stdout)) for tick in ticks]
     sys.stdout.write("\n".join(texts))
 
 
-def _paused(scaled_object: JsonObject) -> bool:
-    conditions = scaled_object["status"]["conditions"]
+def _paused(client: Client, name: str) -> bool:
+    conditions = client.get(SCALED_OBJECT, name)["status"]["conditions"]
     return any(c["type"] == "Paused" and c["status"] == "True" for c in conditions)
 
 
@@ -87,31 +89,52 @@ def _most_telling(last: JsonObject, hpa: list[JsonObject]) -> JsonObject:
     return last
 
 
-def _scaled_object(client: Client, name: str | None) -> str:
-    objects = client.objects(SCALED_OBJECT)
+def _autoscaler(client: Client, name: str | None) -> tuple[Kind, str]:
+    """The ScaledObject or the user's HPA that *name* means; without a name the only one."""
+    found = [_names(one, SCALED_OBJECT) for one in client.objects(SCALED_OBJECT)]
+    made_by_keda = {one.hpa for one in found}
+    own = [one for one in client.objects(HPA) if one["metadata"]["name"] not in made_by_keda]
+    found += [_names(one, HPA) for one in own]
     if name is None:
-        return _only(objects)
-    kind = SCALED_OBJECT
+        return _only(found)
+    wanted = None
     if "/" in name:
         prefix, _, name = name.partition("/")
-        kind = resolve(prefix)
-    for found in objects:
-        own = found["metadata"]["name"]
-        hpa, target = found["status"]["hpaName"], found["spec"]["scaleTargetRef"]["name"]
+        wanted = resolve(prefix)
+    for one in found:
         names = {
-            SCALED_OBJECT.kind: (own, hpa, target),
-            HPA.kind: (hpa,),
-            DEPLOYMENT.kind: (target,),
+            SCALED_OBJECT.kind: (one.name,) if one.kind is SCALED_OBJECT else (),
+            HPA.kind: (one.hpa,),
+            DEPLOYMENT.kind: (one.target,),
         }
-        if name in names.get(kind.kind, ()):
-            return str(own)
-    raise SCALED_OBJECT.not_found(name)
+        meant = names.get(wanted.kind, ()) if wanted else (one.name, one.hpa, one.target)
+        if name in meant:
+            return one.kind, one.name
+    raise (wanted or SCALED_OBJECT).not_found(name)
 
 
-def _only(objects: list[JsonObject]) -> str:
-    names = [str(found["metadata"]["name"]) for found in objects]
-    if not names:
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """By what a user may call what scales a Deployment."""
+
+    kind: Kind
+    name: str
+    hpa: str
+    target: str
+
+
+def _names(found: JsonObject, kind: Kind) -> _Names:
+    name, target = found["metadata"]["name"], found["spec"]["scaleTargetRef"]["name"]
+    return _Names(kind, name, name if kind is HPA else found["status"]["hpaName"], target)
+
+
+def _only(found: list[_Names]) -> tuple[Kind, str]:
+    if not found:
         raise InputError("nothing is autoscaled in this run", hint="stoker get deployments")
-    if len(names) > 1:
-        raise InputError("which ScaledObject?", hint="one of " + ", ".join(sorted(names)))
-    return names[0]
+    if len(found) > 1:
+        what = "which ScaledObject?"
+        if any(one.kind is HPA for one in found):
+            what = "which ScaledObject or HPA?"
+        names = ", ".join(sorted(one.name for one in found))
+        raise InputError(what, hint=f"one of {names}")
+    return found[0].kind, found[0].name

@@ -137,7 +137,7 @@ def _model(application: RunningApplication) -> str:
     spec = scaled.controller.spec
     return (
         f"{workload.model}: Deployment {workload.name}, {spec.min_replicas} to "
-        f"{spec.max_replicas} replicas by ScaledObject {spec.name}"
+        f"{spec.max_replicas} replicas by {spec.kind} {spec.name}"
     )
 
 

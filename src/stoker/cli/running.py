@@ -39,6 +39,7 @@ def run_up(flags: dict[str, Any]) -> None:
         namespace=flags["namespace"],
         stdin=sys.stdin,
         as_kserve=flags["compat"] == "kserve",
+        kubernetes_version=flags["kubernetes_version"],
     )
     check_triggers(bundle)
     engine = engine_of(flags)

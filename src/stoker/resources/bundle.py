@@ -8,13 +8,14 @@ from typing import TextIO
 
 from stoker.errors import InputError, InputErrors, Place
 from stoker.metrics.monitors import ServiceFacts
-from stoker.resources import helmvalues
+from stoker.resources import helmvalues, horizontaljoining
 from stoker.resources.authentication import AUTHENTICATIONS, Authentication, read_authentication
 from stoker.resources.charts import ChartReader
 from stoker.resources.customresources import KINDS as CUSTOM_KINDS
 from stoker.resources.customresources import CustomResources
 from stoker.resources.document import Document, Manifest, Origin
 from stoker.resources.environment import Sources, source_values
+from stoker.resources.horizontalrules import DEFAULT_KUBERNETES
 from stoker.resources.kubernetes import read_deployment
 from stoker.resources.loading import load_documents
 from stoker.resources.monitoring import (
@@ -30,7 +31,7 @@ from stoker.resources.workload import Workload
 from stoker.scaling.spec import ScalingSpec
 
 _READ = (
-    "Deployment", "ScaledObject", "Secret", "ConfigMap", "Service",
+    "Deployment", "ScaledObject", "HorizontalPodAutoscaler", "Secret", "ConfigMap", "Service",
     *MONITORS, *CUSTOM_KINDS, *AUTHENTICATIONS,
 )  # fmt: skip
 
@@ -46,6 +47,7 @@ class Application:
     scaled_object: Manifest | None
     from_chart: bool = False  # rendered from Helm values
     translation: Translation | None = None  # of the custom resource that it was made of
+    horizontal: Manifest | None = None  # an HPA that a user wrote, where it is what scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def load(
     *,
     release: str = "vllm",
     namespace: str = "default",
+    kubernetes_version: str = DEFAULT_KUBERNETES,
     stdin: TextIO | None = None,
     as_kserve: bool = False,
 ) -> Bundle:
@@ -111,6 +114,7 @@ def load(
         paths: see :func:`stoker.resources.loading.load_documents`.
         release: the Helm release that values belong to.
         namespace: of objects that name none.
+        kubernetes_version: of the cluster that would take or refuse the objects.
         stdin: what ``-`` reads.
         as_kserve: ignore what KServe's controller ignores in an InferenceService.
 
@@ -118,7 +122,8 @@ def load(
         InputErrors: everything that is wrong in all documents, in the order of places.
     """
     documents, unreadable = load_documents(paths, stdin)
-    reader = _read(documents, release, namespace, as_kserve=as_kserve)
+    options = _Options(release, namespace, kubernetes_version, as_kserve)
+    reader = _read(documents, options)
     errors = [*unreadable, *reader.errors, *reader.missing]
     if not errors and not reader.applications:
         errors.append(_nothing(paths, reader.skipped))
@@ -132,6 +137,7 @@ def inspect(
     *,
     release: str = "vllm",
     namespace: str = "default",
+    kubernetes_version: str = DEFAULT_KUBERNETES,
     stdin: TextIO | None = None,
     as_kserve: bool = False,
 ) -> Reading:
@@ -140,7 +146,8 @@ def inspect(
     A ScaledObject may stand alone here: its target can be in the cluster already.
     """
     documents, unreadable = load_documents(paths, stdin)
-    reader = _read(documents, release, namespace, as_kserve=as_kserve)
+    options = _Options(release, namespace, kubernetes_version, as_kserve)
+    reader = _read(documents, options)
     return Reading(
         reader.bundle(documents),
         tuple(sorted(unreadable, key=_order)),
@@ -148,10 +155,8 @@ def inspect(
     )
 
 
-def _read(
-    documents: Iterable[Document], release: str, namespace: str, *, as_kserve: bool
-) -> _Reader:
-    reader = _Reader(release, namespace, as_kserve=as_kserve)
+def _read(documents: Iterable[Document], options: _Options) -> _Reader:
+    reader = _Reader(options)
     for document in documents:
         reader.read(document)
     reader.finish()
@@ -172,10 +177,20 @@ def _nothing(paths: Sequence[str], skipped: Iterable[Skipped]) -> InputError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How files are read: see :func:`load`."""
+
+    release: str
+    namespace: str
+    kubernetes_version: str
+    as_kserve: bool
+
+
 class _Reader:
     """Collects what the documents say; objects refer to each other, so they are joined last."""
 
-    def __init__(self, release: str, namespace: str, *, as_kserve: bool = False) -> None:
+    def __init__(self, options: _Options) -> None:
         self.errors: list[InputError] = []
         self.missing: list[InputError] = []  # what would be needed to run, though not to look
         self.applications: list[Application] = []
@@ -185,14 +200,16 @@ class _Reader:
         self.monitors: list[PlacedMonitor] = []
         self.services: list[ServiceFacts] = []
         self.authentications: list[Authentication] = []
-        self._namespace = namespace
+        self._namespace = options.namespace
         self.ignored: list[Ignored] = []
         self.translated: list[Manifest] = []
-        self._charts = ChartReader(release, namespace)
-        self._custom = CustomResources(namespace, as_kserve=as_kserve)
+        self._charts = ChartReader(options.release, options.namespace)
+        self._custom = CustomResources(options.namespace, as_kserve=options.as_kserve)
         self._sources: dict[tuple[str, str], dict[str, str]] = {}
         self._deployments: list[Manifest] = []
         self._scaled_objects: list[Manifest] = []
+        self._horizontal: list[Manifest] = []
+        self._kubernetes_version = options.kubernetes_version
         self._names: set[str] = set()
 
     def bundle(self, documents: Sequence[Document]) -> Bundle:
@@ -229,10 +246,13 @@ class _Reader:
         self.objects.append(manifest)
         if self._custom.read(manifest):
             return
-        if kind == "Deployment":
-            self._deployments.append(manifest)
-        elif kind == "ScaledObject":
-            self._scaled_objects.append(manifest)
+        joined_last = {
+            "Deployment": self._deployments,
+            "ScaledObject": self._scaled_objects,
+            "HorizontalPodAutoscaler": self._horizontal,
+        }
+        if kind in joined_last:
+            joined_last[kind].append(manifest)
         elif kind in {"Secret", "ConfigMap"}:
             self._sources[kind, manifest.name] = source_values(manifest.content)
         elif kind == "Service" or kind in MONITORS:
@@ -320,6 +340,8 @@ class _Reader:
         self.objects.extend(one.objects)
         if one.objects:
             self.translated.append(one.source)
+        if one.deployment is not None and one.autoscaler is not None:
+            self._horizontal.append(one.autoscaler)
         if one.deployment is not None:
             self._join(one.deployment, one.scaled_object, self._sources, translation=one)
             return
@@ -366,6 +388,51 @@ class _Reader:
             self._join(deployment, scaled_object_of, self._sources)
         for scaled_object in targets.values():
             self._attach(scaled_object)
+        self._attach_horizontal()
+
+    def _attach_horizontal(self) -> None:
+        """Give every HPA to the workload that it scales."""
+        hpas, errors = horizontaljoining.read_all(
+            self._horizontal, self._namespace, self._kubernetes_version
+        )
+        self.errors.extend(errors)
+        by_target: dict[str, list[horizontaljoining.Horizontal]] = {}
+        for hpa in hpas:
+            by_target.setdefault(_target_name(hpa.manifest), []).append(hpa)
+        for index, application in enumerate(self.applications):
+            own = by_target.pop(application.workload.name, None)
+            if own is None:
+                continue
+            joined = horizontaljoining.join(
+                application.scaling, own, application.workload.pod_labels
+            )
+            self.errors.extend(joined.errors)
+            for manifest, reason in joined.idle:
+                what = f"HorizontalPodAutoscaler {manifest.name}"
+                self.skipped.append(Skipped(what, reason, manifest.place()))
+            self.applications[index] = replace(
+                application, scaling=joined.scaling, horizontal=joined.manifest
+            )
+        for target, left in by_target.items():
+            for hpa in left:
+                self._without_target(hpa, target)
+
+    def _without_target(self, hpa: horizontaljoining.Horizontal, target: str) -> None:
+        """An HPA whose workload is not run: it is another's, or it is not there at all."""
+        what = f"HorizontalPodAutoscaler {hpa.manifest.name}"
+        if target in self._charts.deployments | self._names:
+            reason = f"it scales {hpa.spec.target}, which is not run"
+            self.skipped.append(Skipped(what, reason, hpa.manifest.place()))
+            return
+        place = hpa.manifest.place("spec", "scaleTargetRef", "name")
+        there = sorted(application.workload.name for application in self.applications)
+        hint = did_you_mean(target, there) or (
+            f"there is {', '.join(there)}" if there else "there is no Deployment at all"
+        )
+        message = (
+            f"the scale target `{hpa.spec.target}` of HPA {hpa.spec.name} is not in these files"
+        )
+        self.missing.append(InputError(message, hint=hint, place=place))
 
     def _attach(self, scaled_object: Manifest) -> None:
         """A ScaledObject whose Deployment is not a document: the chart may have rendered it."""

@@ -24,7 +24,11 @@ def is_on(spec: ScalingSpec, annotation: str) -> bool:
     """
     if spec.is_hpa:
         return False
-    value = spec.annotations.get(annotation)
+    return is_true(spec.annotations.get(annotation))
+
+
+def is_true(value: str | None) -> bool:
+    """What KEDA makes of the value of a switch."""
     return value is not None and value not in _FALSE
 
 

@@ -18,7 +18,7 @@ from stoker.scaling.annotations import (
     is_on,
     is_paused,
 )
-from stoker.scaling.cadence import next_poll, next_sync
+from stoker.scaling.cadence import next_poll, next_sync, wakes_by_itself
 from stoker.scaling.modifiers import COMPOSITE_METRIC, valid_fallback_target
 from stoker.scaling.observation import TargetStatus, TriggerValue
 from stoker.scaling.outlook import Outlook, look_ahead
@@ -39,6 +39,8 @@ def explain_next(
     current = target.spec_replicas
     if is_paused(spec):
         return (f"paused: stays at {current} until the annotation is removed",)
+    if spec.is_hpa:
+        return _of_hpa(spec, state, values, target, now, settings)
     sentences = [_trouble(spec, state, value, current) for value in values]
     active = _is_active(spec, state, values)
     if current == 0:
@@ -48,6 +50,32 @@ def explain_next(
         if not active:
             sentences.append(_to_zero_or_idle(spec, state, values, current, now))
     return tuple(sentence for sentence in sentences if sentence)
+
+
+def _of_hpa(
+    spec: ScalingSpec,
+    state: ScalingState,
+    values: tuple[TriggerValue, ...],
+    target: TargetStatus,
+    now: float,
+    settings: ControllerSettings,
+) -> tuple[str, ...]:
+    """The HPA of a user: nobody but its own syncs changes anything."""
+    current = target.spec_replicas
+    if spec.ambiguous:
+        return (f"stays at {current}: {spec.ambiguous}",)
+    sentences = [
+        f"{value.metric_name} has no value: the HPA cannot go below {current} until it has"
+        for value in values
+        if value.error is not None
+    ]
+    if current > 0:
+        resize = _resize(spec, state, values, target, now, settings)
+        return tuple(s for s in (*sentences, resize) if s)
+    if not wakes_by_itself(spec, state.hpa, settings):
+        return ("stays at 0: somebody else took it there, so the HPA is off; scale it to 1",)
+    sync = _at(max(next_sync(state, settings) or now, now))
+    return (*sentences, f"stays at 0 until a metric asks for replicas; next HPA sync at {sync}")
 
 
 def fill_times(sentence: str, show: Callable[[float], str]) -> str:
@@ -205,6 +233,10 @@ def _back_into_bounds(
     spec: ScalingSpec, state: ScalingState, current: int, sync: float, now: float
 ) -> str:
     """The HPA corrects at its next sync; KEDA lifts to the minimum at a poll, idle mode aside."""
+    if spec.is_hpa:
+        bound = "maxReplicas" if current > spec.max_replicas else "minReplicas"
+        goal = min(max(current, spec.hpa_min_replicas), spec.max_replicas)
+        return f"goes to {goal} at the next sync, {_at(sync)} ({bound})"
     if current > spec.max_replicas:
         return f"goes to {spec.max_replicas} at the next sync, {_at(sync)} (maxReplicaCount)"
     poll = max(next_poll(spec, state), now)

@@ -80,7 +80,8 @@ def _holding(spec: ScalingSpec, step: Normalised, settings: ControllerSettings) 
         window_seconds = settings.downscale_stabilization if given is None else given
         return f"stabilizationWindowSeconds {window_seconds:g}"
     limits = {
-        "TooManyReplicas": f"maxReplicaCount {spec.max_replicas}",
+        "TooManyReplicas": f"{'maxReplicas' if spec.is_hpa else 'maxReplicaCount'} "
+        f"{spec.max_replicas}",
         "TooFewReplicas": f"minReplicas {spec.hpa_min_replicas}",
         "ScaleUpLimit": _rate(spec, up=True),
         "ScaleDownLimit": _rate(spec, up=False),

@@ -16,7 +16,7 @@ from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.spec import ScalingSpec, TriggerSpec
 from stoker.scaling.state import MetricStatus, ScalingState
 from stoker.stack.credentials import ContextFunction, contexts
-from stoker.stack.embedded import query_for, samples_of
+from stoker.stack.embedded import ask_embedded, query_for, samples_of
 from stoker.stack.loops import Loops
 from stoker.stack.options import Options
 from stoker.stack.store import Remembered
@@ -82,6 +82,7 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
         query_for(storage),
         timeout=options.settings.http_timeout,
         pod_usage=LocalUsage(target.pods, workload.requests, workload.container),
+        metrics_adapter=ask_embedded(storage),
     )
     build = context_for(context, spec)
     triggers = tuple(PolledTrigger(one, build, about=spec.name) for one in spec.triggers)

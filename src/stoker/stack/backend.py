@@ -39,7 +39,8 @@ class RunBackend:
         applications = self._stack.applications
         scaled = [a.autoscaling for a in applications if a.autoscaling]
         if kind is SCALED_OBJECT:
-            return [objects.scaled_object(scaled_object_view(one)) for one in scaled]
+            by_keda = [one for one in scaled if not one.controller.spec.is_hpa]
+            return [objects.scaled_object(scaled_object_view(one)) for one in by_keda]
         if kind is HPA:
             views = [hpa_view(one) for one in scaled]
             return [objects.horizontal_pod_autoscaler(view) for view in views if view]
@@ -54,7 +55,7 @@ class RunBackend:
         return []
 
     def ticks(self, name: str) -> list[Tick]:
-        """The last ticks of a ScaledObject, the newest last."""
+        """The last ticks of a ScaledObject or of an HPA, the newest last."""
         scaled = self._stack.find(name)
         if scaled is None:
             raise SCALED_OBJECT.not_found(name)
@@ -103,7 +104,7 @@ class RunBackend:
     ) -> JsonObject:
         """Set annotations of a ScaledObject, or remove those that are None."""
         scaled = self._stack.find(name) if kind is SCALED_OBJECT else None
-        if scaled is None:
+        if scaled is None or scaled.controller.spec.is_hpa:
             raise kind.not_found(name)
         await self._stack.annotate(scaled, dict(annotations))
         return objects.scaled_object(scaled_object_view(scaled))

@@ -34,12 +34,18 @@ def is_cluster_address(address: str) -> bool:
 
 def query_for(storage: Storage) -> Callable[[str], QueryFunction | None]:
     """The embedded storage in the place of every Service name; other addresses are asked."""
+    ask = ask_embedded(storage)
+    return lambda address: ask if is_cluster_address(address) else None
+
+
+def ask_embedded(storage: Storage) -> QueryFunction:
+    """The embedded storage as one who asks over the network sees it."""
 
     async def ask(query: str, at: float) -> QueryAnswer:
         data = cast("dict[str, Any]", value_json(instant(query, storage, at)))
         return QueryAnswer(data["resultType"], data["result"])
 
-    return lambda address: ask if is_cluster_address(address) else None
+    return ask
 
 
 def number_of(query: str, storage: Storage, now: float) -> float | None:

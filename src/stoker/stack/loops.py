@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from stoker.clock import Clock
@@ -62,7 +63,8 @@ class Loops:
         state = self.controller.state
         if reader is Reader.HPA:
             return next_sync(state, self._settings)
-        return next_poll(self.controller.spec, state)
+        poll = next_poll(self.controller.spec, state)
+        return None if math.isinf(poll) else poll
 
     async def _run(self, reader: Reader) -> None:
         while True:

@@ -188,10 +188,10 @@ class Stack:
 
     # -- what happens ----------------------------------------------------------------------------
 
-    def find(self, scaled_object: str) -> Autoscaling | None:
-        """The ScaledObject of that name."""
+    def find(self, name: str) -> Autoscaling | None:
+        """The ScaledObject or the user's HPA of that name."""
         found = (a.autoscaling for a in self.applications if a.autoscaling)
-        return next((scaled for scaled in found if scaled.name == scaled_object), None)
+        return next((scaled for scaled in found if scaled.name == name), None)
 
     async def annotate(self, scaled: Autoscaling, annotations: dict[str, str | None]) -> None:
         """Set or remove annotations of a ScaledObject, with what follows from them."""
@@ -237,7 +237,9 @@ class Stack:
         for application in self.applications:
             scaled = application.autoscaling
             at_zero = application.deployment.status().spec_replicas == 0
-            if application.workload.model == model and scaled and at_zero:
+            # an HPA of the user's own wakes by itself or not at all
+            by_keda = scaled is not None and not scaled.controller.spec.is_hpa
+            if application.workload.model == model and scaled and by_keda and at_zero:
                 self._background(scaled.loops.push())
 
     def _ticked(self, tick: Tick) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stoker.api.objects import RESOURCES
+from stoker.api.hpametrics import RESOURCES
 from stoker.api.views import (
     ConditionView,
     DeploymentView,

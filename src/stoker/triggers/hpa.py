@@ -22,6 +22,7 @@ from stoker.scaling.spec import HpaMetric, TriggerSpec
 from stoker.triggers.base import QueryFunction, TriggerContext
 from stoker.triggers.resource import with_usage
 
+NO_SUCH_API = "no such API"  # in the place of an answer
 _RATE = "5m"  # the window of prometheus-adapter's rule for counters
 _OPERATORS = {"In": "=~", "NotIn": "!~"}
 
@@ -87,9 +88,13 @@ class HpaMetricTrigger:
         if custom.kind == "External":
             ask = self._context.external_metrics
         if ask is None:
-            return replace(reading, error=self._no_api(), answer="no such API")
+            return replace(reading, error=self._no_api(), answer=NO_SUCH_API)
         try:
             elements = await _elements(ask, reading.source, now)
+            if not elements and custom.kind != "External":
+                rate = adapter_query(self.metric, self._context.namespace, counter=True)
+                reading = replace(reading, source=rate)
+                elements = await _elements(ask, rate, now)
         except StokerError as error:
             return replace(reading, error=error.message, answer=error.hint or "no answer")
         if not elements:
@@ -127,7 +132,7 @@ def _described(metric: HpaMetric) -> tuple[str, str]:
     return (about.kind, about.name) if about else ("", "")
 
 
-def adapter_query(metric: HpaMetric, namespace: str) -> str:
+def adapter_query(metric: HpaMetric, namespace: str, *, counter: bool = False) -> str:
     """What prometheus-adapter would ask for a Pods or an Object metric, by its default rules."""
     about = metric.described_object
     group = "pod" if about is None else about.kind.lower()
@@ -136,10 +141,9 @@ def adapter_query(metric: HpaMetric, namespace: str) -> str:
     if about is not None:
         labels.append(f"{group}={_quoted(about.name)}")
     labels += _matchers(metric)
-    return (
-        f"sum by ({group}) ({_series(metric.name, labels)}) or "
-        f"sum by ({group}) (rate({_named(f'{metric.name}_total', labels)}[{_RATE}]))"
-    )
+    if counter:
+        return f"sum by ({group}) (rate({_series(f'{metric.name}_total', labels)}[{_RATE}]))"
+    return f"sum by ({group}) ({_series(metric.name, labels)})"
 
 
 def _series(name: str, labels: list[str]) -> str:

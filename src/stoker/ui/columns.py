@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,29 +80,47 @@ def _targets(found: JsonObject, now: float) -> str:  # noqa: ARG001
     return f"{listed} + {more} more..." if more > 0 else listed
 
 
+_SOURCES = ("external", "resource", "containerResource", "pods", "object")
+
+
 def metric_pairs(found: JsonObject) -> list[tuple[str, str]]:
     """For each metric of an HPA: current value and target, ``(avg)`` in that of an External one.
 
     The statuses are in the order of the specs, but a metric that failed is missing there: so they
-    are matched by name, where kubectl goes by position.
+    are matched by what they are about, where kubectl goes by position.
     """
-    statuses = {_metric_name(status): status for status in at(found, "status.currentMetrics", ())}
+    statuses = {_identity(status): status for status in at(found, "status.currentMetrics", ())}
     pairs = []
     for spec in at(found, "spec.metrics", ()):
-        status = statuses.get(_metric_name(spec), {})
-        if "resource" in spec:
-            pairs.append(_resource_pair(spec["resource"], at(status, "resource.current", {})))
+        key = source_key(spec)
+        current = at(statuses.get(_identity(spec), {}), f"{key}.current", {})
+        if key in {"resource", "containerResource"}:
+            pairs.append(_resource_pair(spec[key], current))
             continue
-        current, target = at(status, "external.current", {}), spec["external"]["target"]
+        target = spec[key]["target"]
         if "averageValue" in target:
-            pairs.append((current.get("averageValue", _UNKNOWN), f"{target['averageValue']} (avg)"))
+            shared = "" if key == "pods" else " (avg)"  # a Pods metric is an average anyway
+            pairs.append(
+                (current.get("averageValue", _UNKNOWN), f"{target['averageValue']}{shared}")
+            )
         else:
             pairs.append((current.get("value", _UNKNOWN), str(target.get("value", _NONE))))
     return pairs
 
 
-def _metric_name(metric: JsonObject) -> str:
-    return str(at(metric, "resource.name") or at(metric, "external.metric.name"))
+def source_key(metric: JsonObject) -> str:
+    """Under which key the source of a metric stands: ``external``, ``containerResource`` ...
+
+    In a status it is "" for a metric that has no value: all it has is an empty type.
+    """
+    return next((key for key in _SOURCES if key in metric), "")
+
+
+def _identity(metric: JsonObject) -> str:
+    """What tells a metric from others of its HPA, in its spec as in its status."""
+    source = metric.get(source_key(metric), {})
+    parts = {key: part for key, part in source.items() if key not in {"current", "target"}}
+    return f"{source_key(metric)} {json.dumps(parts, sort_keys=True)}"
 
 
 def _resource_pair(resource: JsonObject, current: JsonObject) -> tuple[str, str]:

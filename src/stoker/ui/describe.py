@@ -12,7 +12,7 @@ from typing import Any
 
 from stoker.api.kinds import DEPLOYMENT, HPA, POD, kind_of
 from stoker.ui.ages import age
-from stoker.ui.columns import at, metric_pairs
+from stoker.ui.columns import at, metric_pairs, source_key
 from stoker.ui.describe_workloads import (
     annotation_lines,
     deployment_lines,
@@ -126,13 +126,7 @@ def _hpa_lines(found: JsonObject) -> Iterator[str]:
     yield f"Reference:\t{target['kind']}/{target['name']}"
     yield "Metrics:\t( current / target )"
     for metric, (current, wanted) in zip(spec["metrics"], metric_pairs(found), strict=True):
-        if "resource" in metric:
-            yield _resource_line(metric["resource"], current.partition(": ")[2], wanted)
-            continue
-        average = wanted.endswith(" (avg)")
-        word = "average value" if average else "value"
-        name = metric["external"]["metric"]["name"]
-        yield f'  "{name}" (target {word}):\t{current} / {wanted.removesuffix(" (avg)")}'
+        yield _metric_line(found, metric, current, wanted)
     yield f"Min replicas:\t{spec.get('minReplicas', '<unset>')}"
     yield f"Max replicas:\t{spec['maxReplicas']}"
     if behavior := spec.get("behavior"):
@@ -144,9 +138,38 @@ def _hpa_lines(found: JsonObject) -> Iterator[str]:
     yield from _hpa_condition_lines(status.get("conditions") or ())
 
 
-def _resource_line(resource: Mapping[str, Any], current: str, wanted: str) -> str:
-    percent = "  (as a percentage of request)" if wanted.endswith("%") else ""
-    return f"  resource {resource['name']} on pods{percent}:\t{current} / {wanted}"
+def _metric_line(found: JsonObject, metric: JsonObject, current: str, wanted: str) -> str:
+    """One metric, current and target, in the words of its type."""
+    key = source_key(metric)
+    source = metric[key]
+    if key in {"resource", "containerResource"}:
+        return _resource_line(found, source, current.partition(": ")[2], wanted)
+    average = wanted.endswith(" (avg)") or key == "pods"
+    wanted = wanted.removesuffix(" (avg)")
+    about = f'"{source["metric"]["name"]}"'
+    if key == "pods":
+        return f"  {about} on pods:\t{current} / {wanted}"
+    if key == "object":
+        described = source["describedObject"]
+        about += f" on {described['kind']}/{described['name']}"
+    word = "average value" if average else "value"
+    return f"  {about} (target {word}):\t{current} / {wanted}"
+
+
+def _resource_line(
+    found: JsonObject, resource: Mapping[str, Any], current: str, wanted: str
+) -> str:
+    what = f"resource {resource['name']}"
+    if "container" in resource:
+        what += f' of container "{resource["container"]}"'
+    if not wanted.endswith("%"):
+        return f"  {what} on pods:\t{current} / {wanted}"
+    for status in at(found, "status.currentMetrics", ()):
+        one = status.get(source_key(status), {})
+        same = one.get("name") == resource["name"]
+        if same and one.get("container") == resource.get("container") and current.endswith("%"):
+            current = f"{current} ({one['current'].get('averageValue', '0')})"
+    return f"  {what} on pods  (as a percentage of request):\t{current} / {wanted}"
 
 
 def _rules_lines(heading: str, rules: Mapping[str, Any] | None) -> Iterator[str]:

@@ -9,6 +9,8 @@ from typing import Any
 from stoker.clock import local_time
 from stoker.scaling.explain import fill_times
 from stoker.scaling.observation import Reader
+from stoker.scaling.spec import MetricType, SpecKind
+from stoker.triggers.hpa import NO_SUCH_API
 from stoker.ui.ages import human_duration
 
 TickDict = Mapping[str, Any]  # Tick.to_dict(), or the same from JSON
@@ -75,6 +77,8 @@ def _sample_lines(samples: Mapping[str, Any]) -> list[str]:
 
 def _query_lines(tick: TickDict) -> list[str]:
     if not tick["readings"]:
+        if _at_zero(tick) and _of_hpa(tick):
+            return ["not asked: the HPA is off at the 0 replicas that somebody else asked for"]
         if _at_zero(tick) and tick["reader"] == Reader.HPA:
             return ["not asked: at 0 replicas the HPA is off, KEDA's poll looks at the triggers"]
         return ["not asked"]
@@ -88,6 +92,8 @@ def _reading_lines(reading: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"{source}"
     yield f"error: {_shortened(reading['error'])}"
+    if reading["type"] == "External" and reading["answer"] == NO_SUCH_API:
+        yield "hint: External metrics are made by KEDA, of a ScaledObject; nobody makes this one"
     if "multiple elements" in reading["error"]:
         yield "KEDA takes one number and gets one for each series (each replica has its own)"
         yield f"hint: write `sum({reading['source'] or 'QUERY'})`, or max, to make them one"
@@ -110,6 +116,11 @@ def _value_line(value: Mapping[str, Any], told: Container[str]) -> str:
         # KEDA wraps the error twice on its way to the HPA; step 2 has it in its first words
         why = "" if name in told else f": {_shortened(value['error'] or 'no answer so far')}"
         return f"error: {name} has no value{why}"
+    if value.get("resource") or value.get("custom"):
+        # nothing that KEDA would take for activity
+        unit = " %" if value["metric_type"] == MetricType.UTILIZATION else ""
+        wanted = f"target {_number(value['target'])}{unit} ({value['metric_type']})"
+        return f"{name} {_number(number)}, {wanted}"
     threshold = _number(value["activation_threshold"])
     comparison = ">" if value["active"] else "is not above"
     state = "active" if value["active"] else "not active"
@@ -125,6 +136,8 @@ def _recommendation_lines(tick: TickDict) -> list[str]:
         return [_recommendation_line(one, named=many) for one in tick["recommendations"]]
     if _is_paused(tick):
         return ["none: paused"]
+    if _at_zero(tick) and _of_hpa(tick):
+        return ["none: at 0 replicas this HPA does not look"]
     if _at_zero(tick):
         return ["none: at 0 replicas there is nothing to divide by; an active trigger wakes it"]
     if tick["reader"] == Reader.HPA:
@@ -146,7 +159,7 @@ def _recommendation_line(one: Mapping[str, Any], *, named: bool) -> str:
 def _decision_line(decision: Mapping[str, Any]) -> str:
     change = "" if decision["replicas"] == decision["was"] else f", was {decision['was']}"
     message = _shortened(decision["message"])
-    if decision["reason"] == "FailedGetExternalMetric":
+    if decision["reason"].startswith("FailedGet") and decision["reason"].endswith("Metric"):
         message = "the HPA changes nothing that it has no metric for"
     why = decision["reason"] + (f", {message}" if message else "")
     return f"{decision['replicas']}{change}: {why}"
@@ -168,6 +181,10 @@ def _replicas_line(status: Mapping[str, Any]) -> str:
 
 def _at_zero(tick: TickDict) -> bool:
     return bool(tick["decision"]["was"] == 0)
+
+
+def _of_hpa(tick: TickDict) -> bool:
+    return bool(tick.get("kind") == SpecKind.HPA)
 
 
 def _is_paused(tick: TickDict) -> bool:

@@ -1,0 +1,170 @@
+"""What an HPA says of itself where nothing can be scaled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stoker.controller import evaluate
+from stoker.scaling.decide import reconcile
+from stoker.scaling.horizontal import failed_update
+from stoker.scaling.observation import (
+    CustomMetric,
+    Observation,
+    PodStatus,
+    Reader,
+    TargetStatus,
+    TriggerReading,
+)
+from stoker.scaling.settings import ControllerSettings
+from stoker.scaling.spec import (
+    HpaMetric,
+    MetricType,
+    ObjectReference,
+    ScaleTargetRef,
+    ScalingSpec,
+    SpecKind,
+    TriggerSpec,
+)
+from stoker.scaling.state import HpaState, ScalingState
+from stoker.tick import Samples, Tick
+from stoker.ui.explain import explain
+
+SETTINGS = ControllerSettings()
+
+
+def spec_of(metric: HpaMetric, **fields: object) -> ScalingSpec:
+    return ScalingSpec(
+        name="llama",
+        target=ScaleTargetRef("llama"),
+        triggers=(TriggerSpec(0, metric.type, metric_type=metric.target_type, metric=metric),),
+        max_replica_count=10,
+        kind=SpecKind.HPA,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+EXTERNAL = HpaMetric("External", "queue", 5.0, MetricType.AVERAGE_VALUE, "5")
+POD_NAMES = ("a", "b")
+TARGET = TargetStatus(2, 2, tuple(PodStatus(name, ready=True) for name in POD_NAMES))
+
+
+def synced(spec, custom, *, error=None, target=TARGET, settings=SETTINGS):
+    metric = spec.triggers[0].metric
+    reading = TriggerReading(
+        0, metric.name, None if error else 1.0, metric.target, error=error,
+        metric_type=metric.target_type, type=metric.type, custom=custom,
+    )  # fmt: skip
+    state, _ = reconcile(spec, target, ScalingState.new(0.0), 0.0, settings)
+    result = evaluate(spec, Observation(Reader.HPA, (reading,), target), state, 15.0, settings)
+    assert ScalingState.from_dict(result.state.to_dict()) == result.state
+    return result
+
+
+def test_a_pods_metric_counts_the_targets_own_pods_only() -> None:
+    spec = spec_of(replace(EXTERNAL, type="Pods"))
+    custom = CustomMetric("Pods", pods=(("a", 9000), ("b", 6000), ("stranger", 900_000)))
+
+    result = synced(spec, custom)
+
+    assert result.values[0].per_pod_milli == (("a", 9000), ("b", 6000))
+    assert result.decision.replicas == 3
+    (event,) = result.decision.events
+    assert event.message == "New size: 3; reason: pods metric queue above target"
+
+
+def test_a_value_without_a_pod_is_that_of_each() -> None:
+    spec = spec_of(replace(EXTERNAL, type="Pods"))
+
+    result = synced(spec, CustomMetric("Pods", pods=(("", 10_000),)))
+
+    assert result.values[0].per_pod_milli == (("a", 10_000), ("b", 10_000))
+    assert result.decision.replicas == 4
+
+
+def test_an_object_metric_is_named_by_its_kind_under_value_and_external_otherwise() -> None:
+    about = ObjectReference("Service", "router", "v1")
+    custom = CustomMetric("Object", described_object=("Service", "router"), milli=(15_000,))
+    by_value = replace(
+        EXTERNAL, type="Object", target_type=MetricType.VALUE, described_object=about
+    )
+    by_average = replace(EXTERNAL, type="Object", described_object=about)
+
+    first, second = synced(spec_of(by_value), custom), synced(spec_of(by_average), custom)
+
+    assert first.decision.replicas == 4  # a double: six would be three times the two that are ready
+    assert first.decision.desired == 6
+    assert first.decision.events[0].message.endswith("Service metric queue above target")
+    assert second.decision.replicas == 3
+    assert second.decision.events[0].message.endswith("external metric queue(nil) above target")
+
+
+def test_an_object_metric_that_fails_says_where_it_was_looked_for() -> None:
+    about = ObjectReference("Service", "router", "v1")
+    spec = spec_of(replace(EXTERNAL, type="Object", described_object=about))
+    custom = CustomMetric("Object", described_object=("Service", "router"))
+
+    result = synced(spec, custom, error="the server could not find it")
+
+    assert result.decision.reason == "FailedGetObjectMetric"
+    assert (
+        "unable to get metric queue: Service on default router/unable to fetch metrics from custom "
+        "metrics API: the server could not find it"
+    ) in result.decision.message
+
+
+def test_several_hpas_over_the_same_pods_scale_nothing() -> None:
+    message = "pods by selector app=llama are controlled by multiple HPAs: [{a ns} {b ns}]"
+    spec = spec_of(EXTERNAL, ambiguous=message)
+
+    result = synced(spec, CustomMetric("External", milli=(50_000,)))
+
+    assert (result.decision.replicas, result.decision.reason) == (2, "AmbiguousSelector")
+    active = result.state.condition("ScalingActive", "HorizontalPodAutoscaler")
+    assert active is not None
+    assert (active.status, active.reason, active.message) == ("False", "AmbiguousSelector", message)
+    assert {event.reason for event in result.decision.events} == {
+        "AmbiguousSelector",
+        "FailedComputeMetricsReplicas",
+    }
+
+
+def test_a_target_that_cannot_be_told_keeps_its_size() -> None:
+    result = synced(spec_of(EXTERNAL), CustomMetric("External", milli=(15_000,)))
+    assert isinstance(result.state.hpa, HpaState)
+
+    hpa, decision = failed_update(result.state.hpa, result.decision, "no GPU")
+
+    assert (decision.replicas, decision.changes, hpa.desired_replicas) == (2, False, 2)
+    able = next(c for c in hpa.conditions if c.type == "AbleToScale")
+    assert (able.status, able.reason) == ("False", "FailedUpdateScale")
+    assert [(e.reason, e.message) for e in decision.events] == [
+        (
+            "FailedRescale",
+            "New size: 3; reason: external metric queue(nil) above target; error: no GPU",
+        )
+    ]
+
+
+def test_a_cluster_that_goes_back_forgets_whose_zero_it_is() -> None:
+    newer, older = ControllerSettings(kubernetes_version="1.37"), SETTINGS
+    spec = spec_of(EXTERNAL, min_replica_count=0)
+    result = synced(spec, CustomMetric("External", milli=(15_000,)), settings=newer)
+    assert result.state.condition("ScaledToZero", "HorizontalPodAutoscaler") is not None
+
+    again = evaluate(spec, Observation(Reader.HPA, (), TARGET), result.state, 30.0, older)
+
+    assert again.state.condition("ScaledToZero", "HorizontalPodAutoscaler") is None
+
+
+def test_explain_tells_of_an_hpa_without_keda() -> None:
+    spec = spec_of(EXTERNAL)
+    result = synced(spec, None, error="nothing")
+    tick = Tick(
+        15.0, Reader.HPA, "ns", "llama", spec.target, Samples(0, 0, None), (), result.values,
+        result.recommendations, result.decision, TARGET, kind=SpecKind.HPA,
+    )  # fmt: skip
+
+    text = explain(tick.to_dict())
+
+    assert "2: FailedGetExternalMetric, the HPA changes nothing that it has no metric for" in text
+    assert "active" not in text
