@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+from stoker.errors import StokerError
+from stoker.scaling import numbers
 from stoker.scaling.observation import ResourceUsage, TriggerReading
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.connections import Pool
@@ -140,4 +142,28 @@ def unread(
         trigger_name=spec.name,
         type=spec.type,
         source=source,
+    )
+
+
+def with_usage(
+    reading: TriggerReading, usage_of: UsageFunction | None, container: str, now: float
+) -> TriggerReading:
+    """*reading*, whose metric is that of a resource, with what pods use of it, or why not."""
+    reading = replace(reading, resource=ResourceUsage(reading.metric_name, now, container))
+    if usage_of is None:
+        return replace(reading, error="the server could not find the requested resource")
+    try:
+        usage = usage_of(reading.metric_name, container, now)
+    except StokerError as error:
+        return replace(reading, error=error.message, answer=error.hint or "no answer")
+    if not usage.pods:
+        return replace(
+            reading, resource=usage, error="no metrics returned from resource metrics API"
+        )
+    mean = sum(pod.milli for pod in usage.pods) / len(usage.pods) / 1000
+    return replace(
+        reading,
+        resource=usage,
+        value=mean,
+        answer=f"{numbers.plain(mean)} on average of {len(usage.pods)} pods",
     )

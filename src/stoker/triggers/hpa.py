@@ -19,8 +19,7 @@ from stoker.errors import StokerError
 from stoker.scaling import numbers
 from stoker.scaling.observation import EACH_POD, CustomMetric, TriggerReading
 from stoker.scaling.spec import HpaMetric, TriggerSpec
-from stoker.triggers.base import QueryFunction, TriggerContext
-from stoker.triggers.resource import with_usage
+from stoker.triggers.base import QueryFunction, TriggerContext, with_usage
 
 NO_SUCH_API = "no such API"  # in the place of an answer
 _RATE = "5m"  # the window of prometheus-adapter's rule for counters

@@ -8,15 +8,14 @@ They never wake a target from zero; where a ScaledObject has nothing else it cou
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-from stoker.errors import InputError, StokerError
+from stoker.errors import InputError
 from stoker.resources.quantity import milli_value, parse_quantity
-from stoker.scaling import numbers
-from stoker.scaling.observation import ResourceUsage, TriggerReading
+from stoker.scaling.observation import TriggerReading
 from stoker.scaling.spec import MetricType, TriggerSpec
-from stoker.triggers.base import TriggerContext, UsageFunction, unread
+from stoker.triggers.base import TriggerContext, unread, with_usage
 from stoker.triggers.parameters import Parameter, Parameters, parameter
 
 
@@ -101,27 +100,3 @@ class ResourceTrigger:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-def with_usage(
-    reading: TriggerReading, usage_of: UsageFunction | None, container: str, now: float
-) -> TriggerReading:
-    """*reading*, whose metric is that of a resource, with what pods use of it, or why not."""
-    reading = replace(reading, resource=ResourceUsage(reading.metric_name, now, container))
-    if usage_of is None:
-        return replace(reading, error="the server could not find the requested resource")
-    try:
-        usage = usage_of(reading.metric_name, container, now)
-    except StokerError as error:
-        return replace(reading, error=error.message, answer=error.hint or "no answer")
-    if not usage.pods:
-        return replace(
-            reading, resource=usage, error="no metrics returned from resource metrics API"
-        )
-    mean = sum(pod.milli for pod in usage.pods) / len(usage.pods) / 1000
-    return replace(
-        reading,
-        resource=usage,
-        value=mean,
-        answer=f"{numbers.plain(mean)} on average of {len(usage.pods)} pods",
-    )
