@@ -113,7 +113,7 @@ def test_an_hpa_that_the_webhook_is_told_to_overlook_stops_kedas(bundle) -> None
 
 
 def test_an_hpa_without_its_deployment_is_told(faults) -> None:
-    ((message, hint),) = faults(DEPLOYMENT + hpa().replace("name: llama", "name: lama"))
+    ((message, hint),) = faults(DEPLOYMENT + hpa().replace("name: llama", "name: lllama"))
 
-    assert "the scale target `Deployment lama` of HPA own is not in these files" in message
+    assert "the scale target `Deployment lllama` of HPA own is not in these files" in message
     assert hint == "did you mean `llama`?"
