@@ -125,11 +125,7 @@ def _hpa(spec: ScalingSpec, notes: list[str]) -> Iterator[JsonObject]:
         return
     hpa = horizontal_pod_autoscaler(HpaView(spec, 0.0, metrics))
     metadata = hpa["metadata"]
-    kept = {
-        key: metadata[key]
-        for key in ("name", "namespace", "labels", "annotations")
-        if key in metadata
-    }
+    kept = {key: metadata[key] for key in _METADATA if key in metadata}
     yield {
         "apiVersion": hpa["apiVersion"],
         "kind": hpa["kind"],

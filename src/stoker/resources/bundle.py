@@ -474,7 +474,8 @@ def _target_name(manifest: Manifest) -> str:
         return ""
     kind = str(target.get("kind") or "Deployment")
     name = str(target.get("name", ""))
-    return name if kind.lower() == "deployment" else f"{kind} {name}"
+    # The Deployment of a VLLMRuntime has its name, and follows its scale.
+    return name if kind.lower() in {"deployment", "vllmruntime"} else f"{kind} {name}"
 
 
 def _inside(document: Document, index: int) -> Origin:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.errors import Place
+from stoker.errors import InputError, Place
 from stoker.resources.document import Manifest, Origin, Path
 
 
@@ -25,6 +25,13 @@ class Ignored:
     fix: str  # what to write
     place: Place
     about: str  # InferenceService huggingface-qwen
+
+
+def unknown_field(error: InputError, why: str, about: str) -> Ignored:
+    """A field that nobody reads, from the error that it would be elsewhere."""
+    fix = error.hint or "take it out, or look for the name that was meant"
+    place = error.place or Place("")
+    return Ignored("unknown-field", error.message, why, fix, place, about)
 
 
 @dataclass(frozen=True, slots=True)

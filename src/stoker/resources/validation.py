@@ -67,16 +67,25 @@ def validate(
     model: type[AnyModel], value: object, origin: Origin, path: Path = ()
 ) -> tuple[AnyModel | None, tuple[InputError, ...]]:
     """*value*, which stands at *path* of *origin*, as a *model*, or everything that is wrong."""
+    valid, errors, unknown = sift(model, value, origin, path)
+    return (None if unknown else valid), (*errors, *unknown)
+
+
+def sift(
+    model: type[AnyModel], value: object, origin: Origin, path: Path = ()
+) -> tuple[AnyModel | None, tuple[InputError, ...], tuple[InputError, ...]]:
+    """As :func:`validate`, with the fields apart that no partial model inside *model* knows.
+
+    The last part of the result are those: Helm and controllers take no notice of them.
+    """
     unknown = tuple(
         _unknown(model, location, origin, path) for location in _unknown_keys(model, value)
     )
     try:
-        valid = model.model_validate(value)
+        return model.model_validate(value), (), unknown
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        told = tuple(_tell(model, problem, origin, path) for problem in problems)
-        return None, (*told, *unknown)
-    return (None if unknown else valid), unknown
+        return None, tuple(_tell(model, problem, origin, path) for problem in problems), unknown
 
 
 def _unknown_keys(model: type[BaseModel], value: object) -> Iterator[Path]:
