@@ -134,8 +134,8 @@ def test_without_autoscaling_replicas_are_fixed() -> None:
         (
             runtime(autoscaling={"maxReplicas": 1}, deploymentConfig={"replicas": 2}),
             (
-                "`spec.autoscalingConfig.maxReplicas` must be at least deploymentConfig.replicas 2, "
-                "not 1"
+                "`spec.autoscalingConfig.maxReplicas` must be at least deploymentConfig.replicas "
+                "2, not 1"
             ),
         ),
         (

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from stoker.errors import InputError
 from stoker.resources.document import Manifest
-from stoker.resources.kserve import names, runtimes
+from stoker.resources.kserve import (
+    llminferenceservice,
+    llmtranslation,
+    merging,
+    names,
+    runtimes,
+)
 from stoker.resources.kserve.autoscaler import render_autoscaler
 from stoker.resources.kserve.collector import render_collector
 from stoker.resources.kserve.config import CONFIG_MAP, DEFAULT_CONFIG, KServeConfig, read_config
@@ -22,7 +28,13 @@ from stoker.resources.kserve.validation import problems
 from stoker.resources.translation import Translation
 from stoker.resources.validation import validate
 
-KINDS: Final = ("InferenceService", *runtimes.KINDS)
+KINDS: Final = (
+    "InferenceService",
+    llminferenceservice.KIND,
+    llminferenceservice.CONFIG,
+    "ClusterStorageContainer",
+    *runtimes.KINDS,
+)
 
 
 @dataclass(slots=True)
@@ -36,6 +48,8 @@ class KServeReader:
     as_kserve: bool = False
     errors: list[InputError] = field(default_factory=list)
     _services: list[Manifest] = field(default_factory=list)
+    _llm_services: list[Manifest] = field(default_factory=list)
+    _configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _runtimes: list[runtimes.Runtime] = field(default_factory=list)
     _config: KServeConfig = DEFAULT_CONFIG
 
@@ -58,7 +72,19 @@ class KServeReader:
         if manifest.kind == "InferenceService" and manifest.api_version == API_VERSION:
             self._services.append(manifest)
             return True
-        return False
+        if manifest.api_version in llminferenceservice.VERSIONS:
+            return self._read_llm(manifest)
+        return manifest.kind == "ClusterStorageContainer"  # how models are fetched, not served
+
+    def _read_llm(self, manifest: Manifest) -> bool:
+        if manifest.kind == llminferenceservice.KIND:
+            self._llm_services.append(manifest)
+        elif manifest.kind == llminferenceservice.CONFIG:
+            spec = manifest.content.get("spec")
+            self._configs[manifest.name] = spec if isinstance(spec, Mapping) else {}
+        else:
+            return manifest.kind == "ClusterStorageContainer"
+        return True
 
     def translations(self) -> Iterator[Translation]:
         """What KServe's controller makes of each service; what is wrong is in ``errors``."""
@@ -72,6 +98,27 @@ class KServeReader:
             self.errors.extend(wrong)
             if not wrong:
                 yield self._translation(service, manifest, how)
+        yield from self._llm_translations()
+
+    def _llm_translations(self) -> Iterator[Translation]:
+        for manifest in self._llm_services:
+            found, errors = validate(
+                llminferenceservice.LLMInferenceService, manifest.content, manifest.origin
+            )
+            self.errors.extend(errors)
+            if found is None:
+                continue
+            spec: Mapping[str, Any] = {}
+            for reference in manifest.content["spec"].get("baseRefs") or ():
+                name = reference.get("name") if isinstance(reference, Mapping) else None
+                spec = merging.merged(spec, self._configs.get(str(name), {}))
+            spec = merging.merged(spec, manifest.content["spec"])
+            namespace = found.metadata.namespace or self.namespace
+            service = llmtranslation.LLMService(found, manifest, namespace, spec)
+            wrong = tuple(llmtranslation.problems(service))
+            self.errors.extend(wrong)
+            if not wrong:
+                yield llmtranslation.translate(service)
 
     def _translation(
         self, service: InferenceService, manifest: Manifest, how: Reconciler
