@@ -54,11 +54,16 @@ class _Open:
 
 
 class Composer:
-    """Builds the one node of a document. ``line`` is the line in the file before its first."""
+    """Builds the one node of a document. ``line`` is the line in the file before its first.
 
-    def __init__(self, file: str, line: int) -> None:
+    A key that is given twice is an error. With a list as ``twice`` it and its line are noted there
+    instead, and the last one counts, as for kubectl.
+    """
+
+    def __init__(self, file: str, line: int, twice: list[tuple[str, int]] | None = None) -> None:
         self._file = file
         self._line = line
+        self._twice = twice
         self._stack: list[_Open] = []
         self._anchors: dict[str, Node] = {}
         self._root: Node | None = None
@@ -161,7 +166,9 @@ class Composer:
         text = key_text(value)
         if text is None:
             raise InputError("a key has no name", hint="quote it", place=self._place(at))
-        if text in top.items:
+        if text in top.items and self._twice is not None:
+            self._twice.append((text, at[0]))
+        elif text in top.items:
             raise InputError(
                 f"the key `{text}` is given twice, first in line {top.items[text].line}",
                 hint="kubectl and Helm keep the last one silently, the API server refuses both",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from fractions import Fraction
 
 from stoker.errors import InputError
@@ -16,10 +15,7 @@ _QUANTITY = re.compile(
 _BINARY = {name: 1024**power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _NANO = Fraction(1, 10**9)
-_DECIMAL_UNITS = [
-    (name, Fraction(10) ** power)
-    for name, power in sorted([*_DECIMAL.items(), ("", 0)], key=lambda unit: -unit[1])
-]
+_DECIMAL_NAMES = {0: "", **{power: name for name, power in _DECIMAL.items()}}
 
 _DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _SECONDS = {
@@ -53,22 +49,38 @@ def parse_quantity(text: str | float) -> Fraction:
 
 
 def canonical_quantity(text: str) -> str:
-    """*text* as the API server stores it: ``1000m`` is ``1``, ``1.5`` is ``1500m``.
+    """*text*, a quantity, as the API server stores it: ``1000m`` is ``1``, ``1.5`` is ``1500m``.
 
-    One with an exponent or a plus sign stays as it is written.
+    What the server takes for short enough stays as it is written: ``+5``, ``1e3``, ``5.500``.
+
+    *Source*: ``ParseQuantity`` and ``CanonicalizeBytes`` of ``k8s.io/apimachinery``.
     """
     written = text.strip()
     match = _QUANTITY.fullmatch(written)
-    if match is None or match["exponent"] or match["sign"] == "+":
+    if match is None or _is_kept(match):
         return written
     value = parse_quantity(written)
-    units: Iterable[tuple[str, Fraction]] = _DECIMAL_UNITS
+    if not value:
+        return "0"
+    if match["binary"] and abs(value) >= 1024 and value.denominator == 1:
+        name = next(name for name in (*reversed(_BINARY), "") if not value % _BINARY.get(name, 1))
+        return f"{value / _BINARY.get(name, 1)}{name}"
+    mantissa, power = value * 10**9, -9
+    while mantissa % 1000 == 0:
+        mantissa, power = mantissa / 1000, power + 3
+    if match["exponent"] is not None:
+        return f"{mantissa}e{power}" if power else f"{mantissa}"
+    return f"{mantissa}{_DECIMAL_NAMES.get(power, f'e{power}')}"
+
+
+def _is_kept(match: re.Match[str]) -> bool:
+    part = match["part"] or ""
+    digits = (match["whole"].lstrip("0") or "0") + part
     if match["binary"]:
-        units = [*((name, Fraction(size)) for name, size in reversed(_BINARY.items())), *units]
-    for name, size in units:
-        if (value / size).denominator == 1 and value:
-            return f"{value / size}{name}"
-    return "0"
+        return not part and int(digits) % 8 != 0
+    scale = int(match["exponent"] or _DECIMAL.get(match["decimal"] or "", 0)) - len(part)
+    is_fast = len(digits) <= 18 and scale >= -9
+    return is_fast and scale % 3 == 0 and not digits.endswith("000") and digits[0] != "0"
 
 
 def milli_value(quantity: Fraction) -> int:

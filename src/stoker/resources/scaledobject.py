@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from stoker.errors import InputError
 from stoker.resources.document import Manifest, Origin, Path
-from stoker.resources.hpa import HPABehavior
+from stoker.resources.hpa import HPABehavior, HPAScalingRules, Tolerance
 from stoker.resources.metadata import ObjectMeta, object_name
 from stoker.resources.validation import Int32, Model, validate
 from stoker.scaling.spec import (
@@ -63,13 +63,33 @@ class FallbackBlock(Model):
     ) = None
 
 
+def _integer_or_text(value: Any) -> Any:
+    """KEDA's schema has ``tolerance`` as an integer or a text; an HPA takes any number."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f'must be a text, not the number {value}: write "{value}"')
+    return value
+
+
+class ScalingRulesBlock(HPAScalingRules):
+    """One direction of ``behavior``."""
+
+    tolerance: Annotated[Tolerance, BeforeValidator(_integer_or_text)] = None
+
+
+class BehaviorBlock(HPABehavior):
+    """``advanced.horizontalPodAutoscalerConfig.behavior``."""
+
+    scale_up: ScalingRulesBlock | None = None
+    scale_down: ScalingRulesBlock | None = None
+
+
 class HorizontalPodAutoscalerConfig(Model):
     """``advanced.horizontalPodAutoscalerConfig``."""
 
     name: (
         Annotated[str, AfterValidator(lambda name: object_name(name) if name else name)] | None
     ) = None
-    behavior: HPABehavior | None = None
+    behavior: BehaviorBlock | None = None
 
 
 class Modifiers(Model):
@@ -106,7 +126,7 @@ class ScaleTrigger(Model):
     authentication_ref: AuthenticationRef | None = None
     metric_type: Annotated[
         Literal["AverageValue", "Value", "Utilization"] | None,
-        BeforeValidator(lambda value: value or None),  # "" is as good as nothing
+        BeforeValidator(lambda value: None if value == "" else value),  # as good as nothing
     ] = None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from stoker.backtest.conformance import validation
 from stoker.backtest.conformance.executor import executor_differences
 from stoker.backtest.conformance.hpa import (
     calculator_differences,
@@ -27,6 +28,7 @@ _KINDS: tuple[tuple[frozenset[str], Callable[[Case], Iterator[str]]], ...] = (
     (frozenset({"fn", "target_milli"}), calculator_differences),
     (frozenset({"direction", "rules", "limit"}), rate_differences),
     (frozenset({"id", "spec", "steps"}), executor_differences),
+    (validation.FIELDS, validation.validation_differences),
 )
 _LIVE = frozenset({"header", "scaledobject", "start_replicas"})
 
