@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from stoker.api import prometheus_queries
 from stoker.api.prometheus import make_app
 from stoker.api.prometheus_queries import Queries
 from stoker.clock import FixedClock
 from stoker.metrics.sample import Labels
 from stoker.metrics.storage import Storage
+from stoker.promql.cost import cells
 from stoker.promql.engine import Limits, QueryTimeoutError, instant
+from stoker.promql.parsing import parse
 
 cramjam = pytest.importorskip("cramjam")
 NOW = 1_700_000_000.0
@@ -151,3 +155,48 @@ async def test_query_that_gets_no_turn_times_out():
     queries = Queries(max_concurrency=0)
     with pytest.raises(QueryTimeoutError, match="query timed out in query queue"):
         await queries.run(Storage(), [], 0, Limits(timeout=2), lambda _: pytest.fail("ran"))
+
+
+@pytest.mark.parametrize(
+    ("query", "steps", "span_ms", "expected"),
+    [
+        ("x", 10, 9000, 30),
+        ("sum(rate(x[5m])) / sum(x)", 10, 9000, 60),
+        ("1 + 2", 10, 9000, 20),
+        ("max_over_time(x[1h:1s])", 1, 0, 3601 * 3),
+        ("max_over_time(x[1h:])", 2, 60_000, 62 * 3),
+        ("max_over_time(max_over_time(x[1m:1s])[1m:1s])", 1, 0, 121 * 3),
+        ("info(x)", 2, 1000, 8),
+    ],
+)
+def test_cost_of_a_query_is_known_before(query, steps, span_ms, expected):
+    storage = Storage()
+    for i in range(3):
+        storage.append(Labels({"__name__": "x", "pod": str(i)}), NOW, 1.0)
+    storage.append(Labels({"__name__": "target_info"}), NOW, 1.0)
+    size = lambda matchers: len(storage.find(matchers).series)  # noqa: E731
+    assert cells(parse(query), steps, span_ms, size) == expected
+
+
+async def test_large_query_with_info_runs_beside_the_event_loop(client, storage):
+    storage.append(Labels({"__name__": "target_info", "job": "j", "region": "eu"}), NOW, 1.0)
+    for i in range(300):
+        storage.append(Labels({"__name__": "x", "pod": str(i), "job": "j"}), NOW, 1.0)
+    params = {"query": "count by (region) (info(x))", "start": NOW - 500, "end": NOW, "step": 5}
+    params = {name: str(value) for name, value in params.items()}
+    async with client.get("/api/v1/query_range", params=params) as answer:
+        body = await answer.json()
+    assert body["data"]["result"] == [{"metric": {"region": "eu"}, "values": [[NOW, "300"]]}]
+
+
+async def test_answer_comes_in_time_when_a_thread_does_not(monkeypatch):
+    monkeypatch.setattr(prometheus_queries, "_GRACE", 0.0)
+    held, queries = threading.Event(), Queries()
+    try:
+        with pytest.raises(QueryTimeoutError, match="timed out in expression evaluation"):
+            await queries.run(
+                Storage(), [], 10**9, Limits(timeout=0.05), lambda _: held.wait(20) and None
+            )
+    finally:
+        held.set()
+        queries.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stoker.errors import QueryError
 from stoker.metrics.sample import Labels, quote
 from stoker.metrics.storage import Storage
-from stoker.promql import parsing
+from stoker.promql import engine, parsing
 from stoker.promql.ast import Text
 from stoker.promql.engine import (
     Limits,
@@ -244,7 +244,8 @@ def test_time_before_1970_survives_formatting():
     assert format_query(r'"\xc3\xa9"') == '"é"'
 
 
-@given(st.text(max_size=20))
+# The last 128 characters of Unicode, for private use, stand for bytes on the way.
+@given(st.text(st.characters(max_codepoint=0x10FF7F, exclude_categories=["Cs"]), max_size=20))
 def test_text_in_quotes_means_the_same_to_the_grammar_and_to_scripts(text):
     quoted = quote(text)
     assert unquote(quoted) == text
@@ -257,3 +258,23 @@ def test_bytes_in_quotes_come_through(data):
     expected = data.decode("utf-8", "surrogateescape")
     assert unquote(literal) == expected
     assert parse(literal) == Text(expected)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "quantile by (i) (0.5, x)",
+        "topk by (i) (1, x)",
+        'count_values by (i) ("v", x)',
+        "deriv(x[20s])",
+        "limitk by (i) (1, x)",
+    ],
+)
+def test_time_is_up_in_the_middle_of_a_loop(query, monkeypatch):
+    """The limit is looked at again and again, not only where samples are found."""
+    looks = iter(range(1000))
+    monkeypatch.setattr(engine, "stopwatch", lambda: float(next(looks)))
+    storage = filled(50)
+    with pytest.raises(QueryTimeoutError):
+        range_(query, storage, 1000, 1045, 5, limits=Limits(timeout=20))
+    assert next(looks) < 30

@@ -35,10 +35,11 @@ from stoker.clock import Clock, rfc3339
 from stoker.errors import QueryError
 from stoker.metrics.exposition import Metadata, format_sample
 from stoker.metrics.frozen import Source
-from stoker.metrics.sample import Labels, format_value, is_stale
+from stoker.metrics.sample import Labels, Matcher, format_value, is_stale
 from stoker.metrics.scrape import Scraper
 from stoker.metrics.storage import LOOKBACK, Storage
 from stoker.promql.ast import Node, selectors
+from stoker.promql.cost import cells
 from stoker.promql.engine import Limits, QueryTimeoutError, instant, range_
 from stoker.promql.parsing import format_query
 from stoker.promql.value import Annotations, Value
@@ -73,7 +74,7 @@ class PrometheusApi:
         def ask(source: Source) -> Value:
             return instant(node, source, at, lookback=self.lookback, limits=limits)
 
-        return await self._answer(node, 1, limits, ask)
+        return await self._answer(node, 1, 0.0, limits, ask)
 
     async def query_range(self, params: Params) -> Answer:
         """``/api/v1/query_range``."""
@@ -99,14 +100,22 @@ class PrometheusApi:
         def ask(source: Source) -> Value:
             return range_(node, source, start, end, step, lookback=self.lookback, limits=limits)
 
-        return await self._answer(node, int((end - start) / step) + 1, limits, ask)
+        return await self._answer(node, int((end - start) / step) + 1, end - start, limits, ask)
 
     async def _answer(
-        self, node: Node, steps: int, limits: Limits, ask: Callable[[Source], Value]
+        self,
+        node: Node,
+        steps: int,
+        span: float,
+        limits: Limits,
+        ask: Callable[[Source], Value],
     ) -> Answer:
+        def size(matchers: tuple[Matcher, ...]) -> int:
+            return len(self.storage.find(matchers).series)
+
         wanted = {one.matchers for one in selectors(node)}
-        cells = steps * sum(len(self.storage.find(matchers).series) for matchers in wanted)
-        value = await self.queries.run(self.storage, wanted, cells, limits, ask)
+        expected = cells(node, steps, round(span * 1000), size)
+        value = await self.queries.run(self.storage, wanted, expected, limits, ask)
         return value_json(value), value.annotations
 
     def format_query(self, params: Params) -> Answer:

@@ -14,6 +14,7 @@ from stoker.promql.engine import Limits, QueryTimeoutError
 from stoker.promql.value import Value
 
 MAX_CONCURRENCY: Final = 20  # as Prometheus' --query.max-concurrency
+_GRACE: Final = 0.5  # seconds for a thread to find out by itself
 _THREADS: Final = 2  # one interpreter lock: more would only share it
 _SMALL: Final = 10_000  # cells, at 6 us for the slowest functions: 60 ms of the event loop
 
@@ -36,7 +37,7 @@ class Queries:
         """The answer of *ask*, which reads the selectors *wanted*.
 
         Raises:
-            QueryTimeoutError: no turn came in time.
+            QueryTimeoutError: no turn came in time, or no answer.
         """
         try:
             async with asyncio.timeout(limits.timeout):
@@ -48,10 +49,21 @@ class Queries:
                 return ask(storage)
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="promql")
-            source = Frozen(storage, wanted)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, ask, source)
+            return await self._beside(Frozen(storage, wanted), limits, ask)
         finally:
             self._gate.release()
+
+    async def _beside(
+        self, source: Source, limits: Limits, ask: Callable[[Source], Value]
+    ) -> Value:
+        """Evaluate in a thread, and answer in time also if it is late to look at its clock."""
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, ask, source)
+        grace = None if limits.timeout is None else limits.timeout + _GRACE
+        try:
+            async with asyncio.timeout(grace):
+                return await asked
+        except TimeoutError:
+            raise QueryTimeoutError("query timed out in expression evaluation") from None
 
     def close(self) -> None:
         """Let the threads go."""

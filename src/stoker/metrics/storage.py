@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from stoker.metrics.exposition import Metadata
 from stoker.metrics.index import LabelIndex
-from stoker.metrics.recent import Recent, RecentWindows
+from stoker.metrics.recent import ROW_BYTES, Recent, RecentWindows
 from stoker.metrics.sample import METRIC_NAME, STALE, STALE_BITS, Labels, Matcher, is_stale
 from stoker.metrics.series import SERIES_BYTES, Series, SeriesSet, Times, Values, to_ms
 
@@ -78,7 +78,7 @@ class Storage:
         self._selections: dict[tuple[Matcher, ...], Selection] = {}
         self._last_ms: Times = np.full(64, _NO_SAMPLE, np.int64)
         self._last_values: Values = np.zeros(64, np.float64)
-        self._recent = Recent()
+        self._recent = Recent(max_bytes // 2 // ROW_BYTES)
         self._cut_ms = _NO_SAMPLE  # samples before are forgotten
         self._slots = 0  # slots room was asked for: samples, not bytes
         self._shrink_above = max_bytes
@@ -114,14 +114,12 @@ class Storage:
         if t_ms <= last:
             return self._same_or_refused(series, t_ms, value)
         self._slots += series.append(t_ms, value)
-        self._recent.append(slot, t_ms, value)
-        if value < self._last_values[slot]:
-            self._recent.note_reset(slot, t_ms)
         self._last_ms[slot] = t_ms
         self._last_values[slot] = value
         if value != value and is_stale(value):  # noqa: PLR0124 - NaN, the rare case first
             series.has_stale = True
-            self._recent.note_stale(slot, t_ms)
+        else:
+            self._recent.append(slot, t_ms, value)
         if self._newest_ms is None or t_ms > self._newest_ms:
             self._advance(t_ms)
         elif self._bytes() > self._shrink_above:
@@ -200,7 +198,8 @@ class Storage:
         return (series for series in self._series.values() if len(series))
 
     def _bytes(self) -> int:
-        return self._slots * _SAMPLE_BYTES + len(self._series) * SERIES_BYTES
+        columns, series = self._slots * _SAMPLE_BYTES, len(self._series) * SERIES_BYTES
+        return columns + series + self._recent.bytes()
 
     # -- reading ---------------------------------------------------------------------------------
 

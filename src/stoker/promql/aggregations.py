@@ -53,7 +53,7 @@ def aggregate(context: Context, node: Aggregate) -> Columns:
         if node.param is None:
             raise QueryError("`count_values` needs the name of a label")
         label = context.text(node.param)
-        return _count_values(columns, node, label)
+        return _count_values(context, columns, node, label)
     parameter = None if node.param is None else context.scalar(node.param)
     if node.op == "quantile" and parameter is not None:
         _check_quantile(context, parameter)
@@ -67,9 +67,9 @@ def aggregate(context: Context, node: Aggregate) -> Columns:
         raise QueryError(f"aggregation `{node.op}` is not supported")
     match node.op:
         case "quantile":
-            return _quantiles(columns, groups, parameter)
+            return _quantiles(context, columns, groups, parameter)
         case "topk" | "bottomk" | "limitk":
-            return _chosen(columns, groups, node.op, _counts(parameter))
+            return _chosen(context, columns, groups, node.op, _counts(parameter))
         case "limit_ratio":
             return _part(context, columns, parameter)
         case _:
@@ -198,10 +198,11 @@ def _check_quantile(context: Context, parameter: Values) -> None:
             return
 
 
-def _quantiles(columns: Columns, groups: Groups, parameter: Values) -> Columns:
+def _quantiles(context: Context, columns: Columns, groups: Groups, parameter: Values) -> Columns:
     _, present = _count(columns, groups)
     values = np.zeros(present.shape)
     for g, members in enumerate(groups.rows()):
+        context.spend(0)  # asks for the time
         for t in np.flatnonzero(present[g]):
             there = columns.values[members, t][columns.present[members, t]]
             values[g, t] = quantile(float(parameter[t]), there)
@@ -221,11 +222,14 @@ def _counts(parameter: Values) -> list[int]:
     return counts
 
 
-def _chosen(columns: Columns, groups: Groups, op: str, counts: list[int]) -> Columns:
+def _chosen(
+    context: Context, columns: Columns, groups: Groups, op: str, counts: list[int]
+) -> Columns:
     """topk, bottomk, limitk: some of the series, labels untouched; an instant vector is sorted."""
     present = np.zeros_like(columns.present)
     ordered: list[int] = []
     for members in groups.rows():
+        context.spend(0)
         for t, k in enumerate(counts):
             there = members[columns.present[members, t]]
             if op != "limitk":
@@ -255,7 +259,7 @@ def _part(context: Context, columns: Columns, ratios: Values) -> Columns:
     return Columns(columns.labels, columns.values, present)
 
 
-def _count_values(columns: Columns, node: Aggregate, label: str) -> Columns:
+def _count_values(context: Context, columns: Columns, node: Aggregate, label: str) -> Columns:
     if not label or not is_utf8(label):
         raise QueryError(f"invalid label name {quote(label)}")
     steps = columns.values.shape[1]
@@ -264,6 +268,8 @@ def _count_values(columns: Columns, node: Aggregate, label: str) -> Columns:
     groups = group_rows(columns.labels, node)
     found: dict[Labels, Values] = {}
     for i, t in zip(*np.nonzero(columns.present), strict=True):
+        if t == 0:
+            context.spend(0)
         group = groups.labels.labels[groups.of_row[i]]
         labels = group.with_label(label, shortest_decimal(float(columns.values[i, t])))
         found.setdefault(labels, np.zeros(steps))[t] += 1

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from stoker.metrics.sample import Matcher
+from stoker.metrics.sample import METRIC_NAME, Matcher, MatchOp
 
+TARGET_INFO: Final = Matcher(METRIC_NAME, MatchOp.EQUAL, "target_info")
 ValueType = Literal["scalar", "vector", "matrix", "string"]
 SETS: Final = frozenset({"and", "or", "unless"})
 At = int | Literal["start", "end"] | None  # None: the time of evaluation
@@ -118,8 +119,19 @@ def selectors(node: Node) -> Iterator[Selector]:
         yield node
     elif isinstance(node, Range):
         yield node.selector
+    elif isinstance(node, Call) and node.function == "info":
+        yield info_selector(node.args)
+        yield from selectors(node.args[0])
+        return
     for child in children(node):
         yield from selectors(child)
+
+
+def info_selector(args: tuple[Node, ...]) -> Selector:
+    """The info series that a call of ``info`` looks at; ``target_info`` if it does not say."""
+    matchers = args[1].matchers if len(args) > 1 and isinstance(args[1], Selector) else ()
+    named = any(matcher.name == METRIC_NAME for matcher in matchers)
+    return Selector(matchers if named else (TARGET_INFO, *matchers))
 
 
 def children(node: Node) -> tuple[Node, ...]:

@@ -34,6 +34,7 @@ from stoker.promql.ast import (
 )
 from stoker.promql.binary import scalar_binary, vector_binary
 from stoker.promql.columns import Columns, Track, Windows, merged, windows_of
+from stoker.promql.cost import DEFAULT_SUBQUERY_STEP_MS
 from stoker.promql.functions import SCALAR_FUNCTIONS, VECTOR_FUNCTIONS
 from stoker.promql.kinds import KINDS, value_type
 from stoker.promql.limits import Limits, QueryLimitError, QueryTimeoutError
@@ -42,9 +43,6 @@ from stoker.promql.parsing import parse
 from stoker.promql.value import Matrix, Sample, Scalar, Series, String, Value, Vector
 
 __all__ = ["Limits", "QueryLimitError", "QueryTimeoutError", "instant", "range_"]
-
-DEFAULT_SUBQUERY_STEP: Final = 60.0
-
 
 NO_LIMITS: Final = Limits()
 
@@ -363,7 +361,7 @@ class _Evaluation:
 
     def _subquery(self, node: Subquery) -> Windows:
         ends = self._moments(node.at, node.offset_ms)
-        step = node.step_ms or to_ms(DEFAULT_SUBQUERY_STEP)
+        step = node.step_ms or DEFAULT_SUBQUERY_STEP_MS
         low, high = int(ends.min()) - node.range_ms, int(ends.max())
         self.spend(max((high - low) // step, 0))  # before they are made
         # Absolute multiples of the step, so that neighbouring evaluations see the same samples.

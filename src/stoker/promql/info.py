@@ -11,13 +11,12 @@ from typing import Final
 import numpy as np
 
 from stoker.errors import QueryError
-from stoker.metrics.sample import METRIC_NAME, Labels, Matcher, MatchOp
+from stoker.metrics.sample import METRIC_NAME, Labels, Matcher
 from stoker.metrics.series import SeriesSet, Values
-from stoker.promql.ast import Node, Selector
+from stoker.promql.ast import TARGET_INFO, Node, Selector, info_selector
 from stoker.promql.columns import SAME_LABELSET, Columns, Context, Mask
 
 _IDENTIFYING: Final = ("instance", "job")
-_DEFAULT: Final = (Matcher(METRIC_NAME, MatchOp.EQUAL, "target_info"),)
 
 Known = dict[Labels, dict[str, tuple[Labels, float]]]  # what identifies -> name -> (labels, time)
 
@@ -25,16 +24,15 @@ Known = dict[Labels, dict[str, tuple[Labels, float]]]  # what identifies -> name
 def with_info(context: Context, args: tuple[Node, ...]) -> Columns:
     """``info(v, {label selector})``: the series of *v* with more labels."""
     base = context.vector(args[0])
-    wanted = args[1].matchers if len(args) > 1 and isinstance(args[1], Selector) else ()
-    names = tuple(one for one in wanted if one.name == METRIC_NAME)
-    of_info = names if wanted else _DEFAULT  # series of this name are info themselves
-    names = names or _DEFAULT
+    wanted = args[1].matchers if len(args) > 1 and isinstance(args[1], Selector) else (TARGET_INFO,)
+    # Series of this name are info themselves. (Without a name nothing is, as in Prometheus.)
+    of_info = tuple(one for one in wanted if one.name == METRIC_NAME)
     data = tuple(one for one in wanted if one.name != METRIC_NAME)
     plain = [
         bool(of_info) and all(one.matches(labels.name) for one in of_info)
         for labels in base.labels.labels
     ]
-    found = context.sample_times(Selector((*names, *data)))
+    found = context.sample_times(info_selector(args))
     found = found.rows(_concerned(found.labels, base.labels, plain))
     rows: dict[Labels, tuple[Values, Mask, bool]] = {}
     flags = base.labels.flags()
