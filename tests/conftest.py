@@ -14,6 +14,10 @@ PROGRAMS = {
     "curl": "apt-get install curl",
     "prometheus": "apt-get install prometheus",
     "promtool": "apt-get install prometheus",
+    "epmd": "apt-get install rabbitmq-server",
+    "rabbitmq-server": "apt-get install rabbitmq-server",
+    "redis-cli": "apt-get install redis-server",
+    "redis-server": "apt-get install redis-server",
 }
 _missing: dict[str, list[str]] = {}
 

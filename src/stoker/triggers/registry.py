@@ -9,10 +9,15 @@ from stoker.errors import InputError
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import Trigger, TriggerContext
 from stoker.triggers.cron import CronTrigger
+from stoker.triggers.external import ExternalTrigger
 from stoker.triggers.hpa import HpaMetricTrigger
+from stoker.triggers.metricsapi import MetricsApiTrigger
 from stoker.triggers.parameters import Parameter
 from stoker.triggers.prometheus import PrometheusTrigger
+from stoker.triggers.rabbitmq import RabbitMQTrigger
+from stoker.triggers.redis import RedisStreamsTrigger, RedisTrigger
 from stoker.triggers.resource import ResourceTrigger
+from stoker.triggers.workload import WorkloadTrigger
 
 
 class TriggerType(Protocol):
@@ -32,8 +37,18 @@ class TriggerType(Protocol):
 SUPPORTED: dict[str, TriggerType] = {
     "cpu": ResourceTrigger,
     "cron": CronTrigger,
+    "external": ExternalTrigger,
+    "kubernetes-workload": WorkloadTrigger,
     "memory": ResourceTrigger,
+    "metrics-api": MetricsApiTrigger,
     "prometheus": PrometheusTrigger,
+    "rabbitmq": RabbitMQTrigger,
+    "redis": RedisTrigger,
+    "redis-cluster": RedisTrigger,
+    "redis-cluster-streams": RedisStreamsTrigger,
+    "redis-sentinel": RedisTrigger,
+    "redis-sentinel-streams": RedisStreamsTrigger,
+    "redis-streams": RedisStreamsTrigger,
 }
 # what KEDA has and Stoker does not, of the types that people use for model servers
 NOT_YET = frozenset(
