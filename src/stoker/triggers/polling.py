@@ -84,11 +84,13 @@ class PolledTrigger:
         self.records: dict[str, TriggerRecord] = {}
         self._about = about
         self._context_for = context_for
+        # what the HPA reads by itself KEDA neither counts nor tries again
+        self._is_kedas = spec.type not in RESOURCE_TRIGGERS and spec.metric is None
         self._hidden: tuple[str, ...] = ()
         self._trigger: Trigger | None = None
         self._trigger = self._built()
         self._name, self._target = self._trigger.metric_name, self._trigger.target
-        if spec.type not in RESOURCE_TRIGGERS:
+        if self._is_kedas:
             self.records[self._name] = TriggerRecord(spec, self._name, self._target)
 
     @property
@@ -110,12 +112,12 @@ class PolledTrigger:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         readings = await self._read(now)
-        if self.spec.type not in RESOURCE_TRIGGERS and _failed(readings):
+        if self._is_kedas and _failed(readings):
             await self.close()
             readings = await self._read(now)
         if _failed(readings):
             readings = tuple(self._without_secrets(reading) for reading in readings)
-        if self.spec.type not in RESOURCE_TRIGGERS:
+        if self._is_kedas:
             self._note(readings, now, loop.time() - begin)
         return readings
 
