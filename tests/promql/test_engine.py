@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stoker.errors import QueryError
 from stoker.metrics.sample import Labels, quote
 from stoker.metrics.storage import Storage
-from stoker.promql import engine, parsing
+from stoker.promql import engine, functions, parsing
 from stoker.promql.ast import Text
 from stoker.promql.engine import (
     Limits,
@@ -278,3 +278,23 @@ def test_time_is_up_in_the_middle_of_a_loop(query, monkeypatch):
     with pytest.raises(QueryTimeoutError):
         range_(query, storage, 1000, 1045, 5, limits=Limits(timeout=20))
     assert next(looks) < 30
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 5), max_size=20), min_size=1, max_size=4),
+    st.sampled_from([1, 2, 2**15]),
+)
+def test_resets_are_found_in_each_series_for_itself(series, cells_at_once):
+    storage = Storage()
+    for i, values in enumerate(series):
+        for t, value in enumerate(values):
+            storage.append(Labels({"__name__": "x_total", "i": str(i)}), float(t), value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(functions, "_CELLS_AT_ONCE", cells_at_once)
+        every = range_("increase(x_total[4s])", storage, 0, 20, 1)
+    once = {
+        (one.labels, t): one.v
+        for t in range(21)
+        for one in instant("increase(x_total[4s])", storage, t).samples
+    }
+    assert {(one.labels, t): v for one in every.series for t, v in one.points} == once

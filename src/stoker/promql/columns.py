@@ -128,7 +128,18 @@ def windows_of(
         at += len(track.times_ms)
     times = np.concatenate([track.times_ms for track in tracks] or [np.empty(0, np.int64)])
     values = np.concatenate([track.values for track in tracks] or [np.empty(0)])
-    return Windows(labels, times, values, lows, highs, ends_ms, range_ms)
+    steady = _steady(values, np.array([len(track.values) for track in tracks], np.intp))
+    return Windows(labels, times, values, lows, highs, ends_ms, range_ms, steady)
+
+
+def _steady(values: Values, lengths: Indices) -> Mask:
+    """Which of the tracks that stand one after the other in *values* never fall."""
+    falls = np.zeros(len(values) + 1, np.intp)
+    np.cumsum(values[1:] < values[:-1], out=falls[1:-1] if len(values) else falls[:0])
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    steady: Mask = falls[np.maximum(ends - 1, starts)] == falls[starts]
+    return steady
 
 
 class Context(Protocol):

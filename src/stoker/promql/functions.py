@@ -27,7 +27,7 @@ ScalarFunction = Callable[[Context, tuple[Node, ...]], Values]
 # -- range vectors -------------------------------------------------------------------------------
 
 
-_CELLS_AT_ONCE: Final = 2**18  # a dozen temporary columns of 2 MiB
+_CELLS_AT_ONCE: Final = 2**15  # a dozen temporary columns, which stay in the cache
 
 
 def over_windows(

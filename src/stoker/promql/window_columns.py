@@ -77,12 +77,12 @@ def _add_resets(
     windows: Windows, present: Mask, lows: Indices, lasts: Indices, change: Values
 ) -> None:
     """Adds to *change* what a counter had before each fall."""
-    if windows.steady is None:
+    if windows.steady is not None and windows.steady.all():
+        return
+    if windows.steady is None or present.shape[1] > 1:
         unsteady = _falls_between(windows, lows, lasts) > 0
     else:
-        if windows.steady.all():
-            return
-        unsteady = ~np.broadcast_to(windows.steady[:, None], present.shape)[present]
+        unsteady = ~windows.steady[present[:, 0]]
     for cell in np.flatnonzero(unsteady).tolist():
         values = windows.values[lows[cell] : lasts[cell] + 1]
         before = values[:-1]
