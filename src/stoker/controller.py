@@ -115,6 +115,17 @@ class Controller:
             return replace(result, state=self.state, decision=decision)
         return result
 
+    def foresee(self, readings: Sequence[TriggerReading], now: float) -> Reader | None:
+        """Who would want more replicas with these *readings*, None if nobody. Changes nothing.
+
+        At zero that is KEDA, above it the HPA.
+        """
+        status = self._target.status()
+        reader = Reader.KEDA if status.spec_replicas == 0 else Reader.HPA
+        observation = Observation(reader, tuple(readings), status)
+        decision = evaluate(self.spec, observation, self.state, now, self._settings).decision
+        return reader if decision.replicas > status.spec_replicas else None
+
     async def reconcile(self, now: float) -> Decision:
         """Follow a change of the spec or of its annotations, as KEDA's operator does."""
         status = self._target.status()

@@ -297,7 +297,7 @@ async def test_tls_with_client_certificates(storage, serve_until_closed, authori
     await push(sdk, sender)
     await asyncio.to_thread(sender.shutdown)
     assert one(storage, "tokens_total") == 10
-    assert servers.urls[0].startswith("https://")
+    assert servers.urls["grpc"] == f"https://127.0.0.1:{servers.grpc_port}"
     anonymous = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
     async with grpc.aio.secure_channel(f"localhost:{servers.grpc_port}", anonymous) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:

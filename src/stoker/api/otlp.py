@@ -115,11 +115,15 @@ class OtlpServers:
         await self.stack.aclose()
 
     @property
-    def urls(self) -> tuple[str, ...]:
-        """Addresses as ``OTEL_EXPORTER_OTLP_ENDPOINT`` takes them."""
+    def urls(self) -> dict[str, str]:
+        """Addresses as ``OTEL_EXPORTER_OTLP_ENDPOINT`` takes them, by protocol."""
         scheme = "http" if self.tls is None else "https"
-        ports = [port for port in (self.grpc_port, self.http_port) if port is not None]
-        return tuple(f"{scheme}://{self.host}:{port}" for port in ports)
+        ports = {"grpc": self.grpc_port, "http/protobuf": self.http_port}
+        return {
+            protocol: f"{scheme}://{self.host}:{port}"
+            for protocol, port in ports.items()
+            if port is not None
+        }
 
 
 async def serve_otlp(

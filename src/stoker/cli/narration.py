@@ -64,6 +64,7 @@ class JsonNarrator:
                 "gpus": stack.gpus,
                 "gateway": stack.gateway.url,
                 "prometheus": stack.prometheus_url,
+                "otlp": stack.otlp_urls,
                 "stateDir": str(stack.options.state_dir),
             },
         )
@@ -102,6 +103,8 @@ class TextNarrator:
             print(f"model       {_model(application)}")
         print(f"gateway     {stack.gateway.url}/v1")
         print(f"prometheus  {stack.prometheus_url}")
+        for protocol, url in stack.otlp_urls.items():
+            print(f"otlp        {url} ({protocol})")
         print(f"state       {stack.options.state_dir}")
         print("Ctrl-C stops. In another terminal: stoker top, stoker get so,hpa,pods", flush=True)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from stoker.clock import wall_time
+
+if TYPE_CHECKING:
+    from stoker.transport.tls import TlsFiles
 
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -71,3 +76,38 @@ class Moment(click.ParamType[float]):
 
 
 MOMENT = Moment()
+
+
+class PortOrOff(click.ParamType[int | str]):
+    """A port, 0 for a free one, ``auto`` or ``off``."""
+
+    name = "port|auto|off"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """The number, or the word."""
+        text = str(value).strip().lower()
+        if text in {"auto", "off"}:
+            return text
+        if not text.isdecimal() or int(text) > 65535:
+            self.fail(f"`{value}` is not a port: write 0 to 65535, auto or off", param, ctx)
+        return int(text)
+
+
+PORT_OR_OFF = PortOrOff()
+PEM = click.Path(path_type=Path, dir_okay=False)
+
+
+def tls_files(flags: Mapping[str, Any], prefix: str = "") -> TlsFiles | None:
+    """The files of ``--tls-cert``, ``--tls-key`` and ``--tls-client-ca``; None without them."""
+    from stoker.transport.tls import TlsFiles  # noqa: PLC0415 - keeps `--help` fast
+
+    names = [f"{prefix}tls_{part}" for part in ("cert", "key", "client_ca")]
+    cert, key, client_ca = (flags[name] for name in names)
+    if cert is not None and key is not None:
+        return TlsFiles(cert, key, client_ca)
+    if any(flags[name] is not None for name in names):
+        needed = [f"`--{name.replace('_', '-')}`" for name in names[:2] if flags[name] is None]
+        raise click.UsageError(f"TLS needs {' and '.join(needed)}, too")
+    return None

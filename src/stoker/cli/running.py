@@ -16,6 +16,7 @@ import uvloop
 from stoker.api.discovery import default_state_dir
 from stoker.checks import check
 from stoker.cli.narration import JsonNarrator, Narrator, TextNarrator
+from stoker.cli.params import tls_files
 from stoker.clock import LoopClock
 from stoker.engines import SimulatedEngine, choose, detect_gpus
 from stoker.errors import StokerError
@@ -24,7 +25,7 @@ from stoker.scaling.settings import ControllerSettings
 from stoker.simulator.profiles import DEFAULT_PROFILE
 from stoker.stack.autoscaling import check_triggers
 from stoker.stack.backend import publish
-from stoker.stack.options import Options
+from stoker.stack.options import Options, OtlpOptions
 from stoker.stack.stack import Stack
 from stoker.targets.base import Engine
 
@@ -80,12 +81,20 @@ def options_of(flags: dict[str, Any]) -> Options:
             kubernetes_version=flags["kubernetes_version"],
             http_timeout=flags["keda_http_timeout"],
         ),
+        otlp=OtlpOptions(
+            grpc_port=flags["otlp_grpc_port"],
+            http_port=flags["otlp_http_port"],
+            tls=tls_files(flags, "otlp_"),
+            suffixes=flags["otlp_metric_suffixes"],
+            resource_attributes=flags["otlp_resource_attributes"],
+        ),
         **{
             name: flags[name]
             for name in (
                 "host", "gateway_port", "prometheus_port", "namespace", "release",
                 "scrape_interval", "polling_interval", "stabilization_window", "hold_timeout",
-                "drain_timeout", "orphan_timeout", "activate_on_request", "prometheus_url",
+                "drain_timeout", "orphan_timeout", "activate_on_request", "wake_on_push",
+                "prometheus_url",
             )
         },
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stoker.cli.files import compat_option
-from stoker.cli.params import DURATION
+from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
 
 
 @click.command(short_help="Run the files of the field on this machine, until Ctrl-C.")
@@ -66,6 +66,41 @@ from stoker.cli.params import DURATION
     default=True,
     show_default=True,
     help="Wake a model at zero when a request waits, not at KEDA's next poll.",
+)
+@click.option(
+    "--wake-on-push/--no-wake-on-push",
+    default=True,
+    show_default=True,
+    help="Look at once when a pushed value wants more replicas, not at the next poll or sync.",
+)
+@click.option(
+    "--otlp-grpc-port",
+    type=PORT_OR_OFF,
+    default="auto",
+    show_default=True,
+    help="Of the OTLP receiver; auto is 4317 if a trigger asks for what is pushed, else off.",
+)
+@click.option(
+    "--otlp-http-port",
+    type=PORT_OR_OFF,
+    default="auto",
+    show_default=True,
+    help="The same over HTTP; auto is 4318 or off.",
+)
+@click.option("--otlp-tls-cert", type=PEM, help="OTLP over TLS with this certificate (PEM).")
+@click.option("--otlp-tls-key", type=PEM, help="The key of it.")
+@click.option("--otlp-tls-client-ca", type=PEM, help="Senders must show a certificate of it.")
+@click.option(
+    "--otlp-metric-suffixes/--no-otlp-metric-suffixes",
+    default=True,
+    show_default=True,
+    help="Units and _total in names, as add_metric_suffixes of the collector.",
+)
+@click.option(
+    "--otlp-resource-attributes/--no-otlp-resource-attributes",
+    default=False,
+    show_default=True,
+    help="Attributes of resources as labels, as resource_to_telemetry_conversion.",
 )
 @click.option("--prometheus", "prometheus_url", help="Ask this server in place of every other.")
 @click.option("--profile", help="Simulated engine: model and GPU, such as llama-3.1-8b-a100.")

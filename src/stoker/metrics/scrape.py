@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -74,9 +74,12 @@ class _Subject:
 class Scraper:
     """Scrapes the targets that it was told, into *storage*."""
 
-    def __init__(self, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self, storage: Storage, clock: Clock, *, on_page: Callable[[], None] = lambda: None
+    ) -> None:
         self._storage = storage
         self._clock = clock
+        self._on_page = on_page
         self._subjects: dict[ScrapeTarget, _Subject] = {}
         self._pushed: dict[Labels, Feed] = {}
         self._changed = asyncio.Event()
@@ -176,6 +179,8 @@ class Scraper:
             error = str(problem) or type(problem).__name__
         if error:
             subject.feed.fail(started)
+        else:
+            self._on_page()
         duration = self._clock.now() - started
         subject.feed.report(started, up=not error, duration=duration, samples=samples)
         health: Health = "down" if error else "up"

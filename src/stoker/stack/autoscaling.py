@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from stoker.clock import Clock
 from stoker.controller import Controller
 from stoker.errors import InputError, InputErrors
+from stoker.metrics.otlp.addon import MetricStore
 from stoker.metrics.storage import Storage
 from stoker.resources import Bundle
 from stoker.resources.workload import Workload
@@ -20,11 +22,13 @@ from stoker.stack.embedded import ask_embedded, query_for, samples_of
 from stoker.stack.loops import Loops
 from stoker.stack.options import Options
 from stoker.stack.store import Remembered
+from stoker.stack.waking import Waker, is_fed
 from stoker.targets.base import ScaleTarget
 from stoker.targets.processes.usage import LocalUsage
 from stoker.tick import Tick
 from stoker.triggers.base import Trigger, TriggerContext
 from stoker.triggers.polling import PolledTrigger
+from stoker.triggers.registry import build_trigger
 
 _TICKS = 240  # an hour of syncs
 
@@ -38,6 +42,7 @@ class Autoscaling:
     annotations: dict[str, str | None]  # set while it ran; None takes away what the file sets
     metrics: tuple[MetricStatus, ...]  # of the HPA, before it has values
     triggers: tuple[PolledTrigger, ...] = ()
+    waker: Waker | None = None  # None: what is pushed waits for its turn
     ticks: deque[Tick] = field(default_factory=lambda: deque(maxlen=_TICKS))
 
     @property
@@ -68,10 +73,12 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     remembered: Remembered | None,
     *,
     storage: Storage,
+    store: MetricStore,
     clock: Clock,
     options: Options,
     held: Callable[[], bool],
     context_for: Callable[[TriggerContext, ScalingSpec], ContextFunction],
+    background: Callable[[Coroutine[Any, Any, None]], None],
     on_tick: Callable[[Tick], None],
     on_error: Callable[[str, Exception], None],
 ) -> Autoscaling:
@@ -83,6 +90,7 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
         timeout=options.settings.http_timeout,
         pod_usage=LocalUsage(target.pods, workload.requests, workload.container),
         metrics_adapter=ask_embedded(storage),
+        pushed=store,
     )
     build = context_for(context, spec)
     triggers = tuple(PolledTrigger(one, build, about=spec.name) for one in spec.triggers)
@@ -102,8 +110,13 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
         on_tick=on_tick,
         on_error=lambda error: on_error(spec.name, error),
     )
+    waker = None
+    if options.wake_on_push:
+        fed = [build_trigger(one, build(one)) for one in spec.triggers if is_fed(one)]
+        waker = Waker(spec, fed, controller, loops, clock, options.settings, background)
     kept = dict(remembered.annotations) if remembered else {}
-    return Autoscaling(controller, loops, kept, expected_metrics(spec, triggers), triggers)
+    metrics = expected_metrics(spec, triggers)
+    return Autoscaling(controller, loops, kept, metrics, triggers, waker)
 
 
 def expected_metrics(spec: ScalingSpec, triggers: Sequence[Trigger]) -> tuple[MetricStatus, ...]:

@@ -58,6 +58,10 @@ class Loops:
         """Activate out of turn, as the stream of an external-push scaler does."""
         await self._look(Reader.PUSH)
 
+    async def look_now(self, reader: Reader) -> None:
+        """Look out of turn; the next regular look of *reader* comes one period later."""
+        await self._look(reader)
+
     def _due(self, reader: Reader) -> float | None:
         """When *reader* looks next, None while it does not look at all."""
         state = self.controller.state

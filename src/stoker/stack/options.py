@@ -6,6 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stoker.scaling.settings import ControllerSettings
+from stoker.transport.tls import TlsFiles
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpOptions:
+    """The OTLP receiver. A port is "auto" (on if a trigger needs it), "off", or a number.
+
+    ``suffixes`` and ``resource_attributes`` are ``add_metric_suffixes`` and
+    ``resource_to_telemetry_conversion`` of the collector's Prometheus exporter.
+    """
+
+    grpc_port: int | str = "auto"
+    http_port: int | str = "auto"
+    tls: TlsFiles | None = None
+    suffixes: bool = True
+    resource_attributes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,4 +42,6 @@ class Options:
     orphan_timeout: float = 60.0
     activate_on_request: bool = True
     prometheus_url: str | None = None  # None: *.svc addresses are answered by the embedded storage
+    wake_on_push: bool = True
+    otlp: OtlpOptions = field(default_factory=OtlpOptions)
     settings: ControllerSettings = field(default_factory=ControllerSettings)

@@ -31,6 +31,7 @@ from stoker.stack.autoscaling import Autoscaling, autoscaling_of
 from stoker.stack.credentials import contexts, credential_notices
 from stoker.stack.embedded import serve_prometheus
 from stoker.stack.options import Options
+from stoker.stack.pushes import Pushes
 from stoker.stack.scraping import (
     DEFAULT_INTERVAL,
     router_labels,
@@ -86,7 +87,9 @@ class Stack:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._servers = AsyncExitStack()
         self._pool = Pool()
+        self.pushes = Pushes(self.storage, clock, bundle, options.otlp, on_written=self._written)
         self.prometheus_url = ""
+        self.otlp_urls: dict[str, str] = {}  # by protocol
 
     # -- start and stop --------------------------------------------------------------------------
 
@@ -102,6 +105,7 @@ class Stack:
             self.scraper.set_targets(self._scrape_targets())
             self._tell_what_is_not_scraped()
             self._background(self.scraper.run())
+            self._background(self.pushes.run())
             self._background(self._scrape_gateway())
         except BaseException:
             await self.stop(force=True)
@@ -143,6 +147,10 @@ class Stack:
         )
         self._servers.push_async_callback(prometheus.close)
         self.prometheus_url = prometheus.url
+        otlp = await self.pushes.serve(self.options.host)
+        if otlp is not None:
+            self._servers.push_async_callback(otlp.close)
+            self.otlp_urls = otlp.urls
 
     async def _run(self, application: Application, remembered: dict[str, Remembered]) -> None:
         """Start one Deployment and, if it has a ScaledObject, the loops that look after it."""
@@ -160,8 +168,10 @@ class Stack:
             deployment,
             remembered.get(application.scaling.name),
             storage=self.storage,
+            store=self.pushes.store,
             clock=self.clock,
             options=self.options,
+            background=self._background,
             held=lambda: self.options.activate_on_request and self.gateway.held(workload.model) > 0,
             context_for=lambda context, spec: contexts(
                 replace(context, pool=self._pool), spec, application, self._bundle
@@ -214,7 +224,15 @@ class Stack:
         ]
         self.gateway.set_backends(model, ready)
         self.scraper.set_targets(self._scrape_targets())
+        self.pushes.set_pods((a.workload, a.deployment.pods()) for a in self.applications)
         self.changes.notify()
+
+    def _written(self, names: frozenset[str]) -> None:
+        """Something was pushed: whoever asks for it may want to look now."""
+        for application in self.applications:
+            scaled = application.autoscaling
+            if scaled is not None and scaled.waker is not None:
+                scaled.waker.written(names)
 
     def _scrape_targets(self) -> list[ScrapeTarget]:
         return scrape_targets(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from stoker.errors import StokerError
+from stoker.metrics.otlp.addon import MetricStore
 from stoker.scaling import numbers
 from stoker.scaling.observation import ResourceUsage, TriggerReading
 from stoker.scaling.spec import TriggerSpec
@@ -114,6 +115,7 @@ class TriggerContext:
     in_formula: bool = False  # its value goes into a formula, so that it needs no target
     pods: Callable[[], Sequence[PodFacts]] | None = None
     endpoints: EndpointsFunction | None = None
+    pushed: MetricStore | None = None  # what takes the place of the otel add-on
     pool: Pool = field(default_factory=Pool)
     metrics_adapter: QueryFunction | None = None
     external_metrics: QueryFunction | None = None

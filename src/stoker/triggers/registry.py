@@ -12,6 +12,7 @@ from stoker.triggers.cron import CronTrigger
 from stoker.triggers.external import ExternalTrigger
 from stoker.triggers.hpa import HpaMetricTrigger
 from stoker.triggers.metricsapi import MetricsApiTrigger
+from stoker.triggers.opentelemetry import OpenTelemetryTrigger, asks_the_addon
 from stoker.triggers.parameters import Parameter
 from stoker.triggers.prometheus import PrometheusTrigger
 from stoker.triggers.rabbitmq import RabbitMQTrigger
@@ -65,6 +66,8 @@ def build_trigger(spec: TriggerSpec, context: TriggerContext) -> Trigger:
     if spec.metric is not None:
         return HpaMetricTrigger(spec, spec.metric, context)
     make = SUPPORTED.get(spec.type)
+    if asks_the_addon(spec.type, spec.metadata):
+        make = OpenTelemetryTrigger
     if make is not None:
         return make(spec, context)
     supported = ", ".join(sorted(SUPPORTED))

@@ -337,7 +337,9 @@ def test_others_learn_what_was_written(storage):
         storage, on_written=names.append, on_points=lambda found, _: points.extend(found)
     )
     receiver.take(request(gauge("a.b", 2, c__d="e"), ttft([1, 1, 1], start=0, at=1)), NOW + 1)
-    assert names == [frozenset({"a_b", "ttft_seconds"})]
+    assert names == [
+        frozenset({"a_b", "ttft_seconds_bucket", "ttft_seconds_sum", "ttft_seconds_count"})
+    ]
     assert points == [
         RawPoint("a.b", {"c.d": "e"}, 2.0, NOW),
         RawPoint("ttft_count", {}, 3.0, NOW + 1),

@@ -23,6 +23,13 @@ _SWEEP: Final = 60.0  # seconds between two looks for streams that have ended
 _NO_VALUE: Final = 1  # DataPointFlags
 _DELTA, _CUMULATIVE = 1, 2  # AggregationTemporality
 _SERVICE: Final = frozenset({"service.name", "service.namespace", "service.instance.id"})
+_SUFFIXES: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "gauge": ("",),
+    "counter": ("",),
+    "sum": ("",),
+    "histogram": ("_bucket", "_sum", "_count"),
+    "summary": ("", "_sum", "_count"),
+}
 _SHAPES: Final = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
 
 
@@ -70,7 +77,7 @@ class OtlpReceiver:
         suffixes: ``add_metric_suffixes`` of the collector's exporter.
         resource_attributes: ``resource_to_telemetry_conversion``: all attributes of the resource
             become labels of each series, not of ``target_info`` alone.
-        on_written: is called after each request with the names of the metrics it had.
+        on_written: is called after each request with the names of the series it had.
         on_points: is called with the numbers as they were pushed.
     """
 
@@ -132,7 +139,7 @@ class OtlpReceiver:
         delta = getattr(data, "aggregation_temporality", _CUMULATIVE) == _DELTA
         type_ = "gauge" if kind == "sum" else kind
         self._storage.metadata[name] = Metadata(type_, metric.description, "")
-        account.names.add(name)
+        account.names.update(name + suffix for suffix in _SUFFIXES[kind])
         for point in points:
             try:
                 self._point(point, shape, name, common, delta=delta, now=now)
