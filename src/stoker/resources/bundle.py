@@ -264,7 +264,7 @@ class _Reader:
                 self.authentications.append(found)
         elif not kind:
             self._error("`kind` is required", manifest.place())
-        elif kind.lower() in {known.lower() for known in _READ}:
+        elif kind not in CUSTOM_KINDS and kind.lower() in {known.lower() for known in _READ}:
             hint = did_you_mean(kind, _READ)
             self._error(f"unknown kind `{kind}`", manifest.place("kind"), hint)
         else:
@@ -337,12 +337,11 @@ class _Reader:
     def _translated(self, one: Translation) -> None:
         """What the controller of a custom resource makes of it."""
         self.ignored.extend(one.ignored)
-        self.objects.extend(one.objects)
-        if one.objects:
-            self.translated.append(one.source)
-        if one.deployment is not None and one.autoscaler is not None:
-            self._horizontal.append(one.autoscaler)
         if one.deployment is not None:
+            self.objects.extend(one.objects)
+            self.translated.append(one.source)
+            if one.autoscaler is not None:
+                self._horizontal.append(one.autoscaler)
             self._join(one.deployment, one.scaled_object, self._sources, translation=one)
             return
         self.skipped.append(Skipped(one.name, one.skipped, one.source.place()))

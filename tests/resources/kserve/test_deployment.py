@@ -232,3 +232,68 @@ def test_places_of_the_container_are_those_of_the_model(loaded: Load) -> None:
     assert name((*container, "resources")) == "spec.predictor.model.resources"
     assert name((*container, "args", 1)) == "spec.predictor.model.args[0]"
     assert not application.deployment.origin.exists(("spec", "replicas"))
+
+
+def test_other_versions_of_the_kind_are_skipped(inspected: Inspect) -> None:
+    old = service(external(value=2)) | {"apiVersion": "serving.kubeflow.org/v1alpha2"}
+    reading = inspected(old)
+    assert reading.refused == ()
+    assert [one.reason for one in reading.bundle.skipped] == [
+        "serving.kubeflow.org/v1alpha2 of InferenceService is not read"
+    ]
+
+
+def test_without_a_class_an_hpa_on_cpu_scales(loaded: Load) -> None:
+    document = service(minReplicas=1, maxReplicas=3)
+    del document["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"]
+    bundle = loaded(document)
+    (application,) = bundle.applications
+    assert application.scaling is not None
+    assert (application.scaling.min_replicas, application.scaling.max_replicas) == (1, 3)
+    assert application.scaling.name == "qwen-predictor"
+    (hpa,) = objects(bundle, "HorizontalPodAutoscaler")
+    assert hpa["spec"]["behavior"] == {}
+    assert hpa["spec"]["metrics"] == [
+        {
+            "type": "Resource",
+            "resource": {
+                "name": "cpu",
+                "target": {"type": "Utilization", "averageUtilization": 80},
+            },
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("predictor", "expected"),
+    [
+        (
+            {"scaleMetric": "memory", "scaleTarget": 60, "maxReplicas": 2},
+            [("memory", {"type": "Utilization", "averageUtilization": 60})],
+        ),
+        (
+            {
+                "autoScaling": {
+                    "metrics": [
+                        {
+                            "type": "Resource",
+                            "resource": {
+                                "name": "memory",
+                                "target": {"type": "AverageValue", "averageValue": "4Gi"},
+                            },
+                        }
+                    ]
+                }
+            },
+            [("memory", {"type": "AverageValue", "averageValue": "4Gi"})],
+        ),
+    ],
+)
+def test_an_hpa_has_the_metrics_of_the_service(
+    loaded: Load, predictor: dict[str, Any], expected: list[tuple[str, dict[str, Any]]]
+) -> None:
+    annotations = {"serving.kserve.io/autoscalerClass": "hpa"}
+    bundle = loaded(service(annotations=annotations, **predictor))
+    (hpa,) = objects(bundle, "HorizontalPodAutoscaler")
+    metrics = [one["resource"] for one in hpa["spec"]["metrics"]]
+    assert [(one["name"], one["target"]) for one in metrics] == expected

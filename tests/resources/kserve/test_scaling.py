@@ -13,6 +13,7 @@ from stoker.scaling.spec import MetricType, PolicyType, ScalingPolicy, ScalingRu
 from .conftest import METRIC, external, service
 
 Load = Callable[..., Bundle]
+Refused = Callable[..., list[str]]
 
 BEHAVIOR = {
     "scaleDown": {
@@ -202,3 +203,33 @@ def test_places_are_those_of_the_service(loaded: Load) -> None:
     assert not origin.exists(("spec", "minReplicaCount"))
     assert not origin.exists(("spec", "cooldownPeriod"))
     assert origin.place(("spec", "cooldownPeriod")).line == origin.place(("spec", "fallback")).line
+
+
+def test_the_keda_block_of_later_samples_reaches_the_scaled_object(loaded: Load) -> None:
+    document = service({**external(value=2), "name": "requests"}, minReplicas=1, maxReplicas=3)
+    document["spec"]["predictor"]["autoScaling"]["keda"] = {
+        "pollingInterval": 15,
+        "idleReplicaCount": 0,
+        "fallback": {"failureThreshold": 3, "replicas": 2},
+        "advanced": {"restoreToOriginalReplicaCount": True},
+    }
+    bundle = loaded(document)
+    spec = scaled(bundle)
+    assert (spec["pollingInterval"], spec["idleReplicaCount"]) == (15, 0)
+    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 2}
+    assert spec["advanced"]["restoreToOriginalReplicaCount"] is True
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"] == {"stabilizationWindowSeconds": 300}
+    assert spec["triggers"][0]["name"] == "requests"
+    origin = bundle.applications[0].scaled_object.origin  # type: ignore[union-attr]
+    name = "spec.predictor.autoScaling.keda.fallback.replicas"
+    assert origin.name(("spec", "fallback", "replicas")) == name
+    assert origin.exists(("spec", "pollingInterval"))
+    assert not origin.exists(("spec", "cooldownPeriod"))
+
+
+def test_what_is_wrong_in_the_keda_block_has_its_place(refused: Refused) -> None:
+    document = service(external(value=2), maxReplicas=3)
+    document["spec"]["predictor"]["autoScaling"]["keda"] = {"fallback": {"replicas": 2}}
+    (message,) = refused(document)
+    assert message == "`spec.predictor.autoScaling.keda.fallback.failureThreshold` is required"

@@ -117,9 +117,13 @@ def test_refusals_name_the_field(refused: Refused, document: dict[str, Any], exp
     assert refused(document) == [expected]
 
 
-def test_a_misspelt_field_is_found(refused: Refused) -> None:
-    document = service(external(value=2), maxReplica=3)
-    assert refused(document) == ["unknown field `maxReplica` in `spec.predictor`"]
+def test_a_misspelt_field_is_told_not_refused(inspected: Inspect) -> None:
+    reading = inspected(service(external(value=2), maxReplica=3))
+    assert reading.refused == ()
+    (notice,) = reading.bundle.ignored
+    assert notice.rule == "unknown-field"
+    assert notice.message == "unknown field `maxReplica` in `spec.predictor`"
+    assert notice.fix == "did you mean `maxReplicas`?"
 
 
 def test_a_service_must_have_a_name_of_its_kind(refused: Refused) -> None:

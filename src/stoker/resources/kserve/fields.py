@@ -29,16 +29,10 @@ MODEL = knownfields.CONTAINER | _names("""
     confidential name protocolVersion runtimeVersion storage
 """)
 
-# Of `model`, what is not a field of its container.
-NOT_OF_CONTAINER = _names("""
-    confidential modelFormat name protocolVersion runtime runtimeVersion storage storageUri
-""")
-
-# Of the predictor, what is not a field of its pods.
-NOT_OF_PODS = FRAMEWORKS | _names("""
-    annotations autoScaling batcher canaryTrafficPercent confidential containerConcurrency
-    containers deploymentStrategy huggingface labels logger maxReplicas minReplicas model name
-    scaleMetric scaleMetricType scaleTarget storageContainerName storageUris timeout workerSpec
+# Of the predictor, what is a field of its pods; of its model, what is a field of its container.
+OF_PODS = knownfields.POD_SPEC | _names("terminationGracePeriodSeconds")
+OF_CONTAINER = knownfields.CONTAINER | _names("""
+    args command env envFrom image livenessProbe ports readinessProbe resources startupProbe
 """)
 
 # Of a runtime's spec, what is not a field of its pods.

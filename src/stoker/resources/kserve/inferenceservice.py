@@ -1,7 +1,9 @@
 """``serving.kserve.io/v1beta1`` InferenceService: what may stand in it.
 
-Types and enumerations are those of KServe 0.20's CRD. What its admission webhook refuses beyond
-them is in :mod:`stoker.resources.kserve.validation`.
+Types and enumerations are those of KServe 0.20's CRD, with the ``autoScaling.keda`` of its later
+samples. What its admission webhook refuses beyond them is in
+:mod:`stoker.resources.kserve.validation`. Unknown names are no errors: the CRD that KServe installs
+keeps them, and its controllers never look.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from stoker.resources.kserve import fields
 from stoker.resources.kubernetes import ContainerPort, EnvVar, ProbeBlock, Resources
 from stoker.resources.metadata import Labels, ObjectMeta
 from stoker.resources.quantity import parse_quantity
-from stoker.resources.validation import Int32, Model, PartialModel, describe
+from stoker.resources.validation import Int32, PartialModel, describe
 
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
@@ -36,7 +38,7 @@ def _quantity(value: Any) -> Any:
 QuantityText = Annotated[str, BeforeValidator(_quantity)]
 
 
-class MetricTarget(Model):
+class MetricTarget(PartialModel):
     """``target`` of a metric."""
 
     type: Literal["Utilization", "Value", "AverageValue"] | None = None
@@ -45,14 +47,14 @@ class MetricTarget(Model):
     average_utilization: Int32 | None = None
 
 
-class ResourceMetricSource(Model):
+class ResourceMetricSource(PartialModel):
     """A metric of ``type: Resource``."""
 
     name: Literal["cpu", "memory"]
     target: MetricTarget
 
 
-class ExternalMetrics(Model):
+class ExternalMetrics(PartialModel):
     """``metric`` of a metric of ``type: External``."""
 
     backend: Literal["prometheus", "graphite"] | None = None
@@ -61,20 +63,20 @@ class ExternalMetrics(Model):
     namespace: str = ""
 
 
-class NamedAuthentication(Model):
+class NamedAuthentication(PartialModel):
     """The TriggerAuthentication by name."""
 
     name: str
 
 
-class ExtendedAuthentication(Model):
+class ExtendedAuthentication(PartialModel):
     """``authenticationRef``: in it there is another ``authenticationRef``."""
 
     authentication_ref: NamedAuthentication
     auth_modes: str = ""
 
 
-class ExternalMetricSource(Model):
+class ExternalMetricSource(PartialModel):
     """A metric of ``type: External``."""
 
     metric: ExternalMetrics
@@ -82,7 +84,7 @@ class ExternalMetricSource(Model):
     authentication_ref: ExtendedAuthentication | None = None
 
 
-class PodMetrics(Model):
+class PodMetrics(PartialModel):
     """``metric`` of a metric of ``type: PodMetric``."""
 
     backend: Literal["opentelemetry"] | None = None
@@ -92,30 +94,47 @@ class PodMetrics(Model):
     operation_over_time: str = ""
 
 
-class PodMetricSource(Model):
+class PodMetricSource(PartialModel):
     """A metric of ``type: PodMetric``."""
 
     metric: PodMetrics
     target: MetricTarget
 
 
-class MetricsSpec(Model):
+class MetricsSpec(PartialModel):
     """One of ``autoScaling.metrics``."""
 
     type: Literal["Resource", "External", "PodMetric"] | None = None
+    name: str | None = None
     resource: ResourceMetricSource | None = None
     external: ExternalMetricSource | None = None
     podmetric: PodMetricSource | None = None
 
 
-class AutoScaling(Model):
+class KedaSettings(PartialModel):
+    """``keda``: fields of the ScaledObject, which are checked there."""
+
+    others: ClassVar = frozenset(
+        {
+            "advanced",
+            "cooldownPeriod",
+            "fallback",
+            "idleReplicaCount",
+            "initialCooldownPeriod",
+            "pollingInterval",
+        }
+    )
+
+
+class AutoScaling(PartialModel):
     """``autoScaling``."""
 
     metrics: list[MetricsSpec] | None = None
     behavior: HPABehavior | None = None
+    keda: KedaSettings | None = None
 
 
-class ModelFormat(Model):
+class ModelFormat(PartialModel):
     """``modelFormat``."""
 
     name: Annotated[str, Field(min_length=1)]
@@ -165,7 +184,7 @@ class InferenceServiceSpec(PartialModel):
     others: ClassVar = frozenset({"canary", "explainer", "transformer"})
 
 
-class InferenceService(Model):
+class InferenceService(PartialModel):
     """The whole resource."""
 
     api_version: Literal["serving.kserve.io/v1beta1"]

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stoker.resources.kserve import fields
 from stoker.resources.metadata import ObjectMeta
-from stoker.resources.validation import Int32, Model, PartialModel
+from stoker.resources.validation import Int32, PartialModel
 
 KIND = "LLMInferenceService"
 CONFIG = "LLMInferenceServiceConfig"
@@ -29,7 +29,7 @@ class LLMModel(PartialModel):
     others: ClassVar = frozenset({"confidential", "criticality", "lora"})
 
 
-class KedaScaling(Model):
+class KedaScaling(PartialModel):
     """``keda``: fields of a ScaledObject."""
 
     polling_interval: Positive | None = None
@@ -41,7 +41,7 @@ class KedaScaling(Model):
     triggers: list[Any] | None = None
 
 
-class Scaling(Model):
+class Scaling(PartialModel):
     """``scaling``."""
 
     min_replicas: Positive | None = None
@@ -60,7 +60,7 @@ class LLMInferenceServiceSpec(PartialModel):
     others: ClassVar = fields.LLM_SPEC
 
 
-class LLMInferenceService(Model):
+class LLMInferenceService(PartialModel):
     """The whole resource."""
 
     api_version: Literal["serving.kserve.io/v1alpha1", "serving.kserve.io/v1alpha2"]

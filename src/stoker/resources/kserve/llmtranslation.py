@@ -14,19 +14,12 @@ from stoker.errors import InputError
 from stoker.resources.document import Manifest, Path
 from stoker.resources.kserve import merging, names
 from stoker.resources.kserve.llminferenceservice import KIND, LLMInferenceService
+from stoker.resources.kserve.scaling import KEDA
 from stoker.resources.translation import Ignored, Translation, translated
 
 PORT: Final = 8000
 _POD: Final[Path] = ("spec", "template", "spec")
 _SCALING: Final[Path] = ("spec", "scaling")
-_KEDA_FIELDS: Final = (
-    "pollingInterval",
-    "cooldownPeriod",
-    "initialCooldownPeriod",
-    "idleReplicaCount",
-    "fallback",
-    "advanced",
-)
 _MORE_ARGUMENTS: Final = "VLLM_ADDITIONAL_ARGS"
 
 
@@ -241,7 +234,7 @@ def _scaled_object(service: LLMService) -> Manifest | None:
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": service.name},
             "minReplicaCount": scaling.min_replicas or 1,
             "maxReplicaCount": scaling.max_replicas,
-            **{key: written[key] for key in _KEDA_FIELDS if key in written},
+            **{key: written[key] for key in KEDA if key in written},
             "triggers": written["triggers"] if written.get("triggers") else [],
         },
     }

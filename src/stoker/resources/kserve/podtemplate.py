@@ -119,9 +119,7 @@ def _strategy() -> dict[str, Any]:
 
 
 def _pod_spec(component: Component) -> dict[str, Any]:
-    predictor = {
-        key: value for key, value in component.written.items() if key not in fields.NOT_OF_PODS
-    }
+    predictor = {key: value for key, value in component.written.items() if key in fields.OF_PODS}
     runtime = component.runtime
     of_runtime = runtime.pod if runtime else {}
     base = {key: value for key, value in of_runtime.items() if key != "containers"}
@@ -143,9 +141,7 @@ def _containers(component: Component) -> list[dict[str, Any]]:
         if own and not own[0].get("name"):
             own[0] = {"name": names.CONTAINER, **own[0]}
         return own
-    patch = {
-        key: value for key, value in component.model.items() if key not in fields.NOT_OF_CONTAINER
-    }
+    patch = {key: value for key, value in component.model.items() if key in fields.OF_CONTAINER}
     first = merging.merged_container(runtime.server, patch)
     metadata = component.manifest.content["metadata"]
     first = merging.filled(first, {**metadata, "namespace": component.namespace})

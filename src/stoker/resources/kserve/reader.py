@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from stoker.errors import InputError
@@ -25,9 +25,10 @@ from stoker.resources.kserve.podtemplate import Component, render_deployment
 from stoker.resources.kserve.scaling import Reconciler, render_scaled_object
 from stoker.resources.kserve.service import render_service
 from stoker.resources.kserve.validation import problems
-from stoker.resources.translation import Translation
-from stoker.resources.validation import validate
+from stoker.resources.translation import Translation, unknown_field
+from stoker.resources.validation import sift
 
+_UNKNOWN: Final = "KServe's CRD does not have it: it is kept or pruned, and nothing reads it"
 KINDS: Final = (
     "InferenceService",
     llminferenceservice.KIND,
@@ -90,19 +91,19 @@ class KServeReader:
         """What KServe's controller makes of each service; what is wrong is in ``errors``."""
         how = Reconciler(self._config, self.as_kserve)
         for manifest in self._services:
-            service, errors = validate(InferenceService, manifest.content, manifest.origin)
+            service, errors, unknown = sift(InferenceService, manifest.content, manifest.origin)
             self.errors.extend(errors)
             if service is None:
                 continue
             wrong = tuple(problems(service, manifest))
             self.errors.extend(wrong)
             if not wrong:
-                yield self._translation(service, manifest, how)
+                yield _telling(self._translation(service, manifest, how), unknown)
         yield from self._llm_translations()
 
     def _llm_translations(self) -> Iterator[Translation]:
         for manifest in self._llm_services:
-            found, errors = validate(
+            found, errors, unknown = sift(
                 llminferenceservice.LLMInferenceService, manifest.content, manifest.origin
             )
             self.errors.extend(errors)
@@ -118,12 +119,12 @@ class KServeReader:
             wrong = tuple(llmtranslation.problems(service))
             self.errors.extend(wrong)
             if not wrong:
-                yield llmtranslation.translate(service)
+                yield _telling(llmtranslation.translate(service), unknown)
 
     def _translation(
         self, service: InferenceService, manifest: Manifest, how: Reconciler
     ) -> Translation:
-        reason = _not_run(service, manifest, how.config)
+        reason = _not_run(service, how.config)
         if reason:
             return Translation(manifest, skipped=reason)
         namespace = service.metadata.namespace or self.namespace
@@ -140,14 +141,14 @@ class KServeReader:
             scaled_object = render_scaled_object(component, how)
         elif component.autoscaler_class == "hpa":
             autoscaler = render_autoscaler(component)
-        notices = tuple(ignored(component))
-        if model is not None and runtime is None:
+        notices, reason = tuple(ignored(component)), _not_served(component)
+        if reason:
             return Translation(
                 manifest,
                 scaled_object=scaled_object,
                 autoscaler=autoscaler,
                 ignored=notices,
-                skipped=_no_runtime(component),
+                skipped=reason,
             )
         deployment = render_deployment(component)
         beside = [render_service(component, deployment)]
@@ -157,7 +158,13 @@ class KServeReader:
         return Translation(manifest, deployment, scaled_object, autoscaler, tuple(beside), notices)
 
 
-def _not_run(service: InferenceService, manifest: Manifest, config: KServeConfig) -> str:
+def _telling(translation: Translation, unknown: Iterable[InputError]) -> Translation:
+    """With the fields that nobody reads."""
+    notices = tuple(unknown_field(one, _UNKNOWN, translation.name) for one in unknown)
+    return replace(translation, ignored=(*notices, *translation.ignored))
+
+
+def _not_run(service: InferenceService, config: KServeConfig) -> str:
     """Why nothing is translated, empty if it is."""
     annotations = service.metadata.annotations or {}
     mode = names.MODES[annotations.get(names.DEPLOYMENT_MODE, config.deployment_mode)]
@@ -168,20 +175,22 @@ def _not_run(service: InferenceService, manifest: Manifest, config: KServeConfig
         )
     if annotations.get(names.STOP, "").lower() == "true":
         return f"it is stopped by the annotation {names.STOP}"
-    written = manifest.content["spec"]["predictor"]
+    return ""
+
+
+def _not_served(component: Component) -> str:
+    """Why there is no Deployment although there may be scaling, empty if there is one."""
+    written, predictor = component.written, component.predictor
     other = sorted(FRAMEWORKS & set(written))
     if other:
         return f"a predictor of {other[0]} does not serve language models"
     if written.get("workerSpec") is not None:
         return "a predictor over several nodes (workerSpec) is not run here"
-    predictor = service.spec.predictor
     if not (predictor.model or predictor.huggingface or predictor.containers):
         return "its predictor has no model and no container"
-    return ""
-
-
-def _no_runtime(component: Component) -> str:
     model = component.model
+    if not model or component.runtime is not None:
+        return ""
     if model.get("runtime"):
         return f"its runtime {model['runtime']} is not in these files"
     model_format = (model.get("modelFormat") or {}).get("name", "")

@@ -7,6 +7,7 @@ what is ignored in a cluster is told by :mod:`stoker.resources.kserve.notices`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,14 @@ from stoker.resources.kserve.podtemplate import Component
 from stoker.resources.translation import translated
 
 DEFAULT_CPU: Final = 80  # percent
+KEDA: Final = (
+    "pollingInterval",
+    "cooldownPeriod",
+    "initialCooldownPeriod",
+    "idleReplicaCount",
+    "fallback",
+    "advanced",
+)
 _PREDICTOR: Final[Path] = ("spec", "predictor")
 _SCALING: Final[Path] = (*_PREDICTOR, "autoScaling")
 _BEHAVIOR: Final[Path] = (*_SCALING, "behavior")
@@ -47,7 +56,7 @@ def render_scaled_object(component: Component, how: Reconciler) -> Manifest:
         "scaleTargetRef": {"name": component.name},
         "minReplicaCount": least_replicas(predictor),
         "maxReplicaCount": most_replicas(predictor),
-        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(component, how)}},
+        **_settings(component, how),
         "triggers": [_trigger(item, component, how) for item in metrics_of(predictor)],
     }
     content = {
@@ -56,13 +65,26 @@ def render_scaled_object(component: Component, how: Reconciler) -> Manifest:
         "metadata": component.metadata(),
         "spec": spec,
     }
-    return translated(component.manifest, content, _table(predictor), _PREDICTOR)
+    return translated(component.manifest, content, _table(component), _PREDICTOR)
 
 
 def metrics_of(predictor: Predictor) -> list[MetricsSpec]:
     """``autoScaling.metrics``, empty when it was left out."""
     scaling = predictor.auto_scaling
     return list(scaling.metrics or ()) if scaling else []
+
+
+def _settings(component: Component, how: Reconciler) -> dict[str, Any]:
+    """``autoScaling.keda``, and ``behavior`` where that does not say it."""
+    scaling = component.written.get("autoScaling") or {}
+    written = {key: value for key, value in (scaling.get("keda") or {}).items() if key in KEDA}
+    own = written.get("advanced")
+    advanced = dict(own) if isinstance(own, Mapping) else {}
+    config = advanced.get("horizontalPodAutoscalerConfig")
+    merged = dict(config) if isinstance(config, Mapping) else {}
+    merged.setdefault("behavior", _behavior(component, how))
+    advanced["horizontalPodAutoscalerConfig"] = merged
+    return {**written, "advanced": advanced}
 
 
 def _behavior(component: Component, how: Reconciler) -> dict[str, Any]:
@@ -104,7 +126,11 @@ def _resource_trigger(item: MetricsSpec) -> dict[str, Any]:
             percent = DEFAULT_CPU
         value = None if percent is None else str(percent)
     metric_type = {"metricType": target.type} if target.type else {}
-    return {"type": name, **metric_type, "metadata": {"value": value or "0"}}
+    return {"type": name, **_name(item), **metric_type, "metadata": {"value": value or "0"}}
+
+
+def _name(item: MetricsSpec) -> dict[str, str]:
+    return {"name": item.name} if item.name else {}
 
 
 def _query_trigger(item: MetricsSpec, how: Reconciler) -> dict[str, Any]:
@@ -118,7 +144,8 @@ def _query_trigger(item: MetricsSpec, how: Reconciler) -> dict[str, Any]:
     }
     if metric.namespace and metric.backend == "prometheus":
         metadata["namespace"] = metric.namespace
-    trigger: dict[str, Any] = {"type": metric.backend or "", **metric_type, "metadata": metadata}
+    backend = metric.backend or ""
+    trigger = {"type": backend, **_name(item), **metric_type, "metadata": metadata}
     if reference is not None:
         if reference.auth_modes:
             metadata["authModes"] = reference.auth_modes
@@ -140,7 +167,7 @@ def _pod_trigger(item: MetricsSpec, component: Component, how: Reconciler) -> di
     }
     if metric.operation_over_time:
         metadata["operationOverTime"] = metric.operation_over_time
-    return {"type": "external", **metric_type, "metadata": metadata}
+    return {"type": "external", **_name(item), **metric_type, "metadata": metadata}
 
 
 def _target(target: MetricTarget, how: Reconciler) -> tuple[dict[str, str], str]:
@@ -153,8 +180,15 @@ def _target(target: MetricTarget, how: Reconciler) -> tuple[dict[str, str], str]
     return {"metricType": target.type}, value
 
 
-def _table(predictor: Predictor) -> list[tuple[Path, Path]]:
+def _has_own_behavior(component: Component) -> bool:
+    keda = (component.written.get("autoScaling") or {}).get("keda") or {}
+    config = (keda.get("advanced") or {}).get("horizontalPodAutoscalerConfig") or {}
+    return "behavior" in config
+
+
+def _table(component: Component) -> list[tuple[Path, Path]]:
     """Where in the InferenceService the parts of the ScaledObject come from."""
+    predictor = component.predictor
     table: list[tuple[Path, Path]] = [
         (("metadata", "name"), ("metadata", "name")),
         (("metadata", "labels"), ("metadata", "labels")),
@@ -162,9 +196,12 @@ def _table(predictor: Predictor) -> list[tuple[Path, Path]]:
         (("spec", "minReplicaCount"), (*_PREDICTOR, "minReplicas")),
         (("spec", "maxReplicaCount"), (*_PREDICTOR, "maxReplicas")),
         (("spec", "triggers"), (*_SCALING, "metrics")),
-        (("spec", "advanced"), _BEHAVIOR),
-        (("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior"), _BEHAVIOR),
+        (("spec", "advanced"), (*_SCALING, "keda", "advanced")),
+        *(((("spec", key), (*_SCALING, "keda", key))) for key in KEDA if key != "advanced"),
     ]
+    if not _has_own_behavior(component):
+        behavior: Path = ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior")
+        table.append((behavior, _BEHAVIOR))
     for index, item in enumerate(metrics_of(predictor)):
         trigger: Path = ("spec", "triggers", index)
         metric: Path = (*_SCALING, "metrics", index)
