@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,30 @@ def test_what_is_rendered_to_kserve_runs_and_scales_alike(text: str) -> None:
         == (before.scaling.triggers[0].metadata["query"])
     )
     assert after.scaling.max_replicas == before.scaling.max_replicas
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        VALUES.read_text(),
+        SCALED_OBJECT + DEPLOYMENT,
+        (EXAMPLES / "02-scale-to-zero/values.yaml").read_text(),
+    ],
+    ids=["helm", "keda", "zero"],
+)
+def test_what_is_rendered_is_read_again_as_the_same(text: str) -> None:
+    before = read(text)
+    printed = to_yaml_stream(render(before).objects)
+    after = read(printed)
+    assert [one.scaling for one in after.applications] == [
+        one.scaling for one in before.applications
+    ]
+    pairs = zip(before.applications, after.applications, strict=True)
+    for one, other in pairs:
+        assert replace(one.workload, origin="", replicas=None) == replace(
+            other.workload, origin="", replicas=None
+        )
+    assert to_yaml_stream(render(after).objects) == printed
 
 
 def test_yaml_of_what_is_printed_has_no_aliases() -> None:

@@ -23,6 +23,7 @@ from stoker.triggers.registry import build_trigger
 JsonObject = dict[str, Any]
 Form = Literal["keda", "hpa", "kserve"]
 COMPOSITE: Final = "composite-metric"
+SCALED_OBJECT: Final = "scaledobject.keda.sh/name"  # label of the HPAs that KEDA makes
 _METADATA: Final = ("name", "namespace", "labels", "annotations")
 _OF_KEDA: Final = frozenset(
     {
@@ -98,9 +99,22 @@ def _as_hpa(bundle: Bundle) -> Rendering:
 
 
 def _rendered(bundle: Bundle) -> Iterator[Manifest]:
-    """All objects, without those that others were made of."""
+    """All objects, without those that others were made of, and the HPAs that KEDA makes anew."""
     sources = {id(one) for one in bundle.translated}
-    return (one for one in bundle.objects if id(one) not in sources)
+    made_anew = {spec.name for spec in _specs(bundle).values()}
+    return (
+        one for one in bundle.objects if id(one) not in sources and _owner(one) not in made_anew
+    )
+
+
+def _owner(manifest: Manifest) -> str | None:
+    """The ScaledObject that KEDA made an HPA of, None for what is no HPA of KEDA's."""
+    metadata = manifest.content.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    if manifest.kind != "HorizontalPodAutoscaler" or not isinstance(labels, dict):
+        return None
+    name = labels.get(SCALED_OBJECT)
+    return str(name) if name is not None else None
 
 
 def _specs(bundle: Bundle) -> dict[int, ScalingSpec]:
