@@ -11,6 +11,7 @@ import pytest
 
 # What a test may need that pip cannot bring, and how to get it.
 PROGRAMS = {
+    "chromium": "apt-get install chromium",
     "curl": "apt-get install curl",
     "prometheus": "apt-get install prometheus",
     "promtool": "apt-get install prometheus",
