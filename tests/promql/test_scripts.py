@@ -123,3 +123,9 @@ def test_unreadable_lines_and_our_own_faults_are_failed_cases(monkeypatch, tmp_p
     assert "cannot be read: " in out
     assert "the evaluator broke: ZeroDivisionError: oh" in out
     assert out.endswith("\n1 passed, 4 failed, 0 skipped\n")
+
+
+def test_series_that_cannot_be_read_does_not_take_the_others_along():
+    script = "load 1m\n  x one\n  y 2\neval instant at 0 y\n  y 2\n"
+    first, second = run(script, keep_going=True)
+    assert (first.line, first.outcome, second.outcome) == (2, "failed", "passed")

@@ -312,10 +312,19 @@ def _of_query(pick: Callable[[tuple[int, int, int]], int]) -> ScalarFunction:
     return call
 
 
+def _of_two(pick: Callable[[Values, Values], Values]) -> ScalarFunction:
+    def call(context: Context, args: tuple[Node, ...]) -> Values:
+        return pick(context.scalar(args[0]), context.scalar(args[1]))
+
+    return call
+
+
 SCALAR_FUNCTIONS: Final[dict[str, ScalarFunction]] = {
     "scalar": _scalar,
     "time": _time,
     "pi": _pi,
+    "min_of": _of_two(_minimum),
+    "max_of": _of_two(_maximum),
     "start": _of_query(lambda bounds: bounds[0]),
     "end": _of_query(lambda bounds: bounds[1]),
     "range": _of_query(lambda bounds: bounds[1] - bounds[0]),

@@ -128,8 +128,12 @@ def read(text: str, source: str = "script") -> Iterator[Command]:
                 yield Clear()
             elif word.startswith("load"):
                 command = _load(line)
-                for where, detail in block:  # noqa: B007 - told in the error
-                    _loaded(command, detail)
+                for one, detail in block:
+                    try:
+                        _loaded(command, detail)
+                    except ValueError as error:  # the other series are read all the same
+                        told = InputError(str(error), place=Place(source, one))
+                        yield Unreadable(one, detail, told)
                 yield command
             else:
                 question = _eval(line, number)
