@@ -17,7 +17,7 @@ from stoker.api.prometheus_queries import Queries
 from stoker.clock import FixedClock
 from stoker.metrics.sample import Labels
 from stoker.metrics.storage import Storage
-from stoker.promql.cost import cells
+from stoker.promql.cost import cost
 from stoker.promql.engine import Limits, QueryTimeoutError, instant
 from stoker.promql.parsing import parse
 
@@ -161,12 +161,16 @@ async def test_query_that_gets_no_turn_times_out():
     ("query", "steps", "span_ms", "expected"),
     [
         ("x", 10, 9000, 30),
-        ("sum(rate(x[5m])) / sum(x)", 10, 9000, 60),
-        ("1 + 2", 10, 9000, 20),
+        ("rate(x[5m]) > bool 0", 10, 9000, 30),
+        ("sum(deriv(x[5m]))", 10, 9000, 30 * 60),
+        ("sum(rate(x[5m])) / sum(x)", 10, 9000, 60 + 60 * 6),
+        ("1 + 2", 10, 9000, 0),
         ("max_over_time(x[1h:1s])", 1, 0, 3601 * 3),
+        ("max_over_time(vector(1)[1h:1s])", 1, 0, 3601),
         ("max_over_time(x[1h:])", 2, 60_000, 62 * 3),
         ("max_over_time(max_over_time(x[1m:1s])[1m:1s])", 1, 0, 121 * 3),
-        ("info(x)", 2, 1000, 8),
+        ("sum_over_time(" * 30 + "vector(1)" + "[1m:1m])" * 30, 1, 0, 31),
+        ("info(x)", 2, 1000, 8 * 60),
     ],
 )
 def test_cost_of_a_query_is_known_before(query, steps, span_ms, expected):
@@ -175,7 +179,7 @@ def test_cost_of_a_query_is_known_before(query, steps, span_ms, expected):
         storage.append(Labels({"__name__": "x", "pod": str(i)}), NOW, 1.0)
     storage.append(Labels({"__name__": "target_info"}), NOW, 1.0)
     size = lambda matchers: len(storage.find(matchers).series)  # noqa: E731
-    assert cells(parse(query), steps, span_ms, size) == expected
+    assert cost(parse(query), steps, span_ms, size) == expected
 
 
 async def test_large_query_with_info_runs_beside_the_event_loop(client, storage):

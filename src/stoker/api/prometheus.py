@@ -39,7 +39,7 @@ from stoker.metrics.sample import Labels, Matcher, format_value, is_stale
 from stoker.metrics.scrape import Scraper
 from stoker.metrics.storage import LOOKBACK, Storage
 from stoker.promql.ast import Node, selectors
-from stoker.promql.cost import cells
+from stoker.promql.cost import cost
 from stoker.promql.engine import Limits, QueryTimeoutError, instant, range_
 from stoker.promql.parsing import format_query
 from stoker.promql.value import Annotations, Value
@@ -114,7 +114,7 @@ class PrometheusApi:
             return len(self.storage.find(matchers).series)
 
         wanted = {one.matchers for one in selectors(node)}
-        expected = cells(node, steps, round(span * 1000), size)
+        expected = cost(node, steps, round(span * 1000), size)
         value = await self.queries.run(self.storage, wanted, expected, limits, ask)
         return value_json(value), value.annotations
 

@@ -16,7 +16,7 @@ from stoker.promql.value import Value
 MAX_CONCURRENCY: Final = 20  # as Prometheus' --query.max-concurrency
 _GRACE: Final = 0.5  # seconds for a thread to find out by itself
 _THREADS: Final = 2  # one interpreter lock: more would only share it
-_SMALL: Final = 10_000  # cells, at 6 us for the slowest functions: 60 ms of the event loop
+_SMALL: Final = 500_000  # cells, at 0.1 us: 50 ms of the event loop
 
 
 class Queries:
@@ -30,7 +30,7 @@ class Queries:
         self,
         storage: Storage,
         wanted: Iterable[tuple[Matcher, ...]],
-        cells: int,
+        cost: int,
         limits: Limits,
         ask: Callable[[Source], Value],
     ) -> Value:
@@ -45,7 +45,7 @@ class Queries:
         except TimeoutError:
             raise QueryTimeoutError("query timed out in query queue") from None
         try:
-            if cells <= _SMALL:
+            if cost <= _SMALL:
                 return ask(storage)
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="promql")

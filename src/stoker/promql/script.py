@@ -107,7 +107,9 @@ class Unreadable:
 Command = Load | Clear | Eval | Unreadable
 
 
-def read(text: str, source: str = "script") -> Iterator[Command]:
+def read(  # noqa: C901 - a case a kind of line
+    text: str, source: str = "script"
+) -> Iterator[Command]:
     """The commands of a script; what is none becomes Unreadable with the line."""
     lines = text.split("\n")
     at = 0
