@@ -86,14 +86,20 @@ class HttpClient:
                 hint=f"no answer in {timeout:g} s",
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            hint = service_hint(target.host or "") if _is_lookup(error) else None
+            hint = _hint(error, target.scheme, target.host or "")
             raise StokerError(f'Get "{shown}": {_in_go(error)}', hint=hint) from None
 
 
-def _is_lookup(error: Exception) -> bool:
+def _hint(error: Exception, scheme: str, host: str) -> str | None:
     import aiohttp  # noqa: PLC0415
 
-    return isinstance(error, aiohttp.ClientConnectorDNSError)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return service_hint(host)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "give its authority as `ca` in a TriggerAuthentication"
+    if isinstance(error, aiohttp.ServerDisconnectedError) and scheme == "https":
+        return "the server hung up: does it want a client's certificate? See authModes: tls"
+    return None
 
 
 def service_hint(host: str) -> str | None:

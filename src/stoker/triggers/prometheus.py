@@ -92,7 +92,7 @@ class PrometheusTrigger:
         parameter(
             "unsafeSsl", "the server's certificate is not looked at", "bool", default="false"
         ),
-        parameter("timeout", "of one request", "duration", default="3s"),
+        parameter("timeout", "of one request; 3 s when left out", "duration"),
         parameter(
             "awsRegion",
             "of an Amazon managed service",

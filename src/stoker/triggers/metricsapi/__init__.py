@@ -98,7 +98,7 @@ class MetricsApiTrigger:
         parameter("valueLocation", "GJSON path; keys with dots for xml and yaml; a selector for "
                   "prometheus", required=True,
                   note="GJSON's modifiers (@reverse ...) are not known"),
-        parameter("timeout", "of the request", "duration", default="3s"),
+        parameter("timeout", "of one request; 3 s when left out", "duration"),
         parameter("unsafeSsl", "the server's certificate is not looked at", "bool",
                   default="false"),
         parameter("aggregateFromKubeServiceEndpoints",

@@ -107,7 +107,7 @@ class RabbitMQTrigger:
         parameter("excludeUnacknowledged", "only messages that are ready, over HTTP", "bool"),
         parameter("pageSize", "queues that a pattern may match", "int64", default="100"),
         parameter("operation", f"of several queues: {', '.join(OPERATIONS)}", default="sum"),
-        parameter("timeout", "of one request, over HTTP", "duration", default="3s"),
+        parameter("timeout", "of one request, over HTTP; 3 s when left out", "duration"),
         parameter("username", "in the place of the one in host", order=_AE),
         parameter("password", "in the place of the one in host", order=_AE, secret=True),
         parameter("ca", "PEM of an authority to trust besides the machine's", order=AUTH),
@@ -201,9 +201,6 @@ def _problem(given: Parameters, protocol: str) -> str:
          "configure useRegex=true only with HTTP protocol"),
         (given.boolean("excludeUnacknowledged") and protocol != "http",
          "configure excludeUnacknowledged=true only with HTTP protocol"),
-        (protocol == "amqp" and given.duration("timeout", 0.0) != 0.0
-         and given.text("mode") != _UNKNOWN,
-         "AMQP protocol doesn't support custom timeouts"),
     )  # fmt: skip
     return next((problem for wrong, problem in checks if wrong), "")
 
@@ -230,4 +227,6 @@ def _mode(given: Parameters, protocol: str) -> tuple[str, float, str]:
         wrong = f"trigger mode {mode} must be one of {', '.join(MODES[:-1])} or {MODES[-1]}"
     elif mode != "QueueLength" and protocol != "http":
         wrong = f"protocol {protocol} not supported; must be HTTP to use trigger mode {mode}"
+    elif protocol == "amqp" and given.duration("timeout", 0.0):
+        wrong = "AMQP protocol doesn't support custom timeouts"
     return mode, value, wrong
