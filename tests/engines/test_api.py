@@ -177,6 +177,12 @@ def test_a_length_that_is_none_is_refused():
         length("many")
 
 
+def test_prompts_that_may_not_be_split_fit_in_one_step():
+    split = parse(["m", "--max-model-len", "4096"], {}).limits
+    whole = parse(["m", "--max-model-len", "4096", "--no-enable-chunked-prefill"], {}).limits
+    assert (split.max_num_batched_tokens, whole.max_num_batched_tokens) == (2048, 4096)
+
+
 def test_underscores_equals_signs_and_unknown_options_are_accepted():
     options = parse(["m", "--max_num_seqs=3", "--kv_cache_dtype", "fp8", "--seed=1"], {})
     assert options.limits.max_num_seqs == 3

@@ -70,10 +70,18 @@ class Kind:
 SCALED_OBJECT = Kind("ScaledObject", "scaledobjects", "keda.sh", "v1alpha1", ("so",))
 HPA = Kind("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling", "v2", ("hpa",))
 DEPLOYMENT = Kind("Deployment", "deployments", "apps", "v1", ("deploy",))
+INFERENCE_SERVICE = Kind(
+    "InferenceService", "inferenceservices", "serving.kserve.io", "v1beta1", ("isvc",)
+)
+LLM_INFERENCE_SERVICE = Kind(
+    "LLMInferenceService", "llminferenceservices", "serving.kserve.io", "v1alpha2", ("llmisvc",)
+)
+VLLM_RUNTIME = Kind("VLLMRuntime", "vllmruntimes", "production-stack.vllm.ai", "v1alpha1", ("vr",))
+CUSTOM = (INFERENCE_SERVICE, LLM_INFERENCE_SERVICE, VLLM_RUNTIME)
 POD = Kind("Pod", "pods", "", "v1", ("po",))
 EVENT = Kind("Event", "events", "", "v1", ("ev",))
 
-KINDS: tuple[Kind, ...] = (SCALED_OBJECT, HPA, DEPLOYMENT, POD, EVENT)
+KINDS: tuple[Kind, ...] = (SCALED_OBJECT, HPA, DEPLOYMENT, POD, EVENT, *CUSTOM)
 _BY_NAME = {name: kind for kind in KINDS for name in kind.names}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stoker.resources.workload import Workload
 from stoker.stack.autoscaling import Autoscaling
@@ -17,3 +19,4 @@ class RunningApplication:
     deployment: Deployment
     created_at: float
     autoscaling: Autoscaling | None = None
+    source: Mapping[str, Any] | None = None  # the custom resource that it was made of

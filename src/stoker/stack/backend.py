@@ -10,6 +10,7 @@ from typing import Any
 from stoker.api import objects, workloads
 from stoker.api.changes import Changes
 from stoker.api.control import serve_control
+from stoker.api.customresources import custom_resource
 from stoker.api.discovery import Discovery, write_discovery
 from stoker.api.kinds import DEPLOYMENT, EVENT, HPA, POD, SCALED_OBJECT, Kind, ServerError
 from stoker.api.views import Overview
@@ -52,7 +53,12 @@ class RunBackend:
             ]
         if kind is EVENT:
             return [workloads.event(event) for event in self._stack.events]
-        return []
+        url = self._stack.gateway.url
+        return [
+            custom_resource(a.source, deployment_view(a), url)
+            for a in applications
+            if a.source is not None and a.source["kind"] == kind.kind
+        ]
 
     def ticks(self, name: str) -> list[Tick]:
         """The last ticks of a ScaledObject or of an HPA, the newest last."""

@@ -157,6 +157,8 @@ class Stack:
         workload, now = application.workload, self.clock.now()
         deployment = Deployment(self.node, workload)
         running = RunningApplication(workload, deployment, now)
+        if application.translation is not None:
+            running.source = application.translation.source.content
         self.applications.append(running)
         deployment.on_change(lambda: self._replicas_changed(running))
         await deployment.start()

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.api.kinds import DEPLOYMENT, EVENT, HPA, POD, SCALED_OBJECT, Kind
+from stoker.api.kinds import (
+    DEPLOYMENT,
+    EVENT,
+    HPA,
+    INFERENCE_SERVICE,
+    LLM_INFERENCE_SERVICE,
+    POD,
+    SCALED_OBJECT,
+    VLLM_RUNTIME,
+    Kind,
+)
 from stoker.ui.ages import age
 
 JsonObject = dict[str, Any]
@@ -63,6 +73,20 @@ def _condition(type_: str) -> Callable[[JsonObject, float], str]:
         return ""
 
     return cell
+
+
+def _reason(type_: str) -> Callable[[JsonObject, float], str]:
+    def cell(found: JsonObject, now: float) -> str:  # noqa: ARG001
+        for condition in at(found, "status.conditions", ()):
+            if condition["type"] == type_:
+                return str(condition.get("reason", ""))
+        return ""
+
+    return cell
+
+
+def _addresses(found: JsonObject, now: float) -> str:  # noqa: ARG001
+    return ",".join(str(one["url"]) for one in at(found, "status.addresses", ()))
 
 
 def _reference(found: JsonObject, now: float) -> str:  # noqa: ARG001
@@ -247,6 +271,26 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("NOMINATED NODE", lambda *_: _NONE, wide=True),
         Column("READINESS GATES", lambda *_: _NONE, wide=True),
     ),
+    INFERENCE_SERVICE.kind: (
+        _NAME,
+        Column("URL", _text("status.url")),
+        Column("READY", _condition("Ready")),
+        # of Knative's revisions, which Standard mode has not
+        Column("PREV", lambda *_: ""),
+        Column("LATEST", lambda *_: ""),
+        Column("PREVROLLEDOUTREVISION", lambda *_: ""),
+        Column("LATESTREADYREVISION", lambda *_: ""),
+        _AGE,
+    ),
+    LLM_INFERENCE_SERVICE.kind: (
+        _NAME,
+        Column("URL", _text("status.url")),
+        Column("READY", _condition("Ready")),
+        Column("REASON", _reason("Ready")),
+        _AGE,
+        Column("URLS", _addresses, wide=True),
+    ),
+    VLLM_RUNTIME.kind: (_NAME, _AGE),
     EVENT.kind: (
         Column("LAST SEEN", _since("lastTimestamp")),
         Column("TYPE", _text("type")),

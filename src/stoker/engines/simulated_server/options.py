@@ -121,11 +121,15 @@ def _limits(known: argparse.Namespace, engine: EngineProfile) -> Limits:
     blocks = known.num_gpu_blocks_override
     if blocks is None:
         blocks = engine.kv_blocks(known.gpu_memory_utilization, block_size)
+    max_model_len = _or(known.max_model_len, default.max_model_len)
+    batched = default.max_num_batched_tokens
+    if not known.enable_chunked_prefill:  # as vLLM: then the longest prompt must fit in one step
+        batched = max(batched, max_model_len)
     return replace(
         default,
         max_num_seqs=_or(known.max_num_seqs, default.max_num_seqs),
-        max_num_batched_tokens=_or(known.max_num_batched_tokens, default.max_num_batched_tokens),
-        max_model_len=_or(known.max_model_len, default.max_model_len),
+        max_num_batched_tokens=_or(known.max_num_batched_tokens, batched),
+        max_model_len=max_model_len,
         num_gpu_blocks=blocks,
         block_size=block_size,
         enable_chunked_prefill=known.enable_chunked_prefill,
