@@ -45,6 +45,7 @@ T0 = 1_795_363_394.0  # 2026-11-22T16:03:14Z
         (1e6, "1M"),
         (-2.5, "-2500m"),
         (0.3 + 0.6, "900m"),
+        (8_406_825.935, "8406825935m"),
     ],
 )
 def test_quantities_are_canonical(value, text):
@@ -74,8 +75,9 @@ def test_a_scaled_object_has_the_fields_that_the_api_server_stores(a_spec):
         ),
         T0,
         conditions=(
-            ConditionView("HPAActive", "True", "HPAActive"),
             ConditionView("Ready", "True", "ScaledObjectReady", "is ready"),
+            ConditionView("Active", "Unknown"),
+            ConditionView("HPAActive", "True", "HPAActive"),
         ),
         external_metric_names=("s0-prometheus",),
         last_active=T0 + 1,
@@ -116,8 +118,6 @@ def test_a_scaled_object_has_the_fields_that_the_api_server_stores(a_spec):
                 "type": "Ready",
             },
             {"status": "Unknown", "type": "Active"},
-            {"status": "Unknown", "type": "Fallback"},
-            {"status": "False", "type": "Paused"},
             {"reason": "HPAActive", "status": "True", "type": "HPAActive"},
         ],
         "externalMetricNames": ["s0-prometheus"],

@@ -84,6 +84,20 @@ def test_a_live_recording_is_compared_over_time(tmp_path) -> None:
     assert "recorded" in result.differences[0]
 
 
+def never_limited(_, case):
+    if case.get("hpa"):
+        case["hpa"]["cond"]["ScalingLimited"] = "False/DesiredWithinRange"
+
+
+def test_conditions_of_a_live_recording_are_compared_too(tmp_path) -> None:
+    path, _ = rewritten("live/rand04.jsonl.gz", tmp_path, never_limited)
+
+    result = run_file(path, "live")
+
+    assert (result.passed, result.total) == (0, 1)
+    assert "HPA ScalingLimited" in result.differences[0]
+
+
 def of_another_type(_, case):
     for trigger in case.get("scaledobject", {}).get("spec", {}).get("triggers", []):
         trigger["type"] = "external"

@@ -13,7 +13,6 @@ from stoker.api.control import serve_control
 from stoker.api.discovery import Discovery, write_discovery
 from stoker.api.kinds import DEPLOYMENT, EVENT, HPA, POD, SCALED_OBJECT
 from stoker.api.views import (
-    ConditionView,
     DeploymentView,
     HpaView,
     MetricView,
@@ -58,7 +57,7 @@ class FakeRun:
         self.created = wall_time() - 300
         self.calls = []
         self.pods = (self.a_pod("llama-7c6f-aaaaa"),)
-        self.conditions = ()
+        self.annotations = {}
         self.all_ticks = [a_tick(Reader.HPA), a_tick(Reader.KEDA)]
         about = ObjectRef("ScaledObject", SPEC.name)
         seen = (self.created, self.created + 60)
@@ -69,7 +68,7 @@ class FakeRun:
         return Pod(name, "llama", "default", self.created, **(ready | fields))
 
     def objects(self, kind):
-        scaled = ScaledObjectView(SPEC, self.created, conditions=self.conditions)
+        scaled = ScaledObjectView(SPEC, self.created, annotations=self.annotations)
         hpa = HpaView(SPEC, self.created, (MetricView("s0-prometheus", 5.0),))
         deployment = DeploymentView(WORKLOAD, self.created, len(self.pods), self.pods)
         return {
@@ -208,7 +207,7 @@ async def test_scale_says_what_kubectl_says_and_warns_of_the_autoscaler(served):
     assert (code, out) == (0, "deployment.apps/llama scaled\n")
     assert "stoker pause so llama-so" in err
     assert backend.calls == [("Deployment", "llama", 3)]
-    backend.conditions = (ConditionView("Paused", "True"),)
+    backend.annotations = {"autoscaling.keda.sh/paused": "true"}
     assert (await stoker("scale", "deployment", "llama", "--replicas=3"))[2] == ""
 
 
@@ -258,7 +257,7 @@ async def test_explain_shows_kedas_look_when_it_changed_the_replicas(served):
 async def test_explain_says_that_nobody_looks_while_paused(served):
     backend, stoker = served
     assert "paused" not in (await stoker("explain"))[1]
-    backend.conditions = (ConditionView("Paused", "True"),)
+    backend.annotations = {"autoscaling.keda.sh/paused": "true"}
     assert (await stoker("explain"))[1].startswith("paused: nobody looks until `stoker resume")
 
 

@@ -62,7 +62,7 @@ def test_a_failing_trigger_and_its_fallback_are_events() -> None:
     spec = replace(SPEC, fallback=Fallback(0, 2))
     state = ScalingState.new(0.0)
     seen = []
-    for now, error in ((1.0, "it fails"), (31.0, None), (61.0, None)):
+    for now, error in ((1.0, "it fails"), (31.0, "it fails"), (61.0, None), (91.0, None)):
         value = None if error else 1.0
         reading = TriggerReading(0, "s0-prometheus", value, 5.0, active=not error, error=error)
         observation = Observation(Reader.KEDA, (reading,), ONE)
@@ -71,6 +71,7 @@ def test_a_failing_trigger_and_its_fallback_are_events() -> None:
         seen.append([event.reason for event in decision.events])
 
     assert seen == [
+        ["KEDAScalerFailed"],  # this poll changes Active, and so does not tell of the fallback
         ["KEDAScalerFailed", "ScaledObjectFallbackActivated"],
         ["ScaledObjectFallbackDeactivated"],
         [],

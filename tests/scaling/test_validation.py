@@ -249,6 +249,7 @@ def test_what_the_operator_refuses_gets_no_hpa_until_it_is_put_right() -> None:
         "Ready": "False/ScaledObjectCheckFailed",
         "Active": "Unknown/UnknownState",
         "Fallback": "False/NoFallbackFound",
+        "Paused": "False/",
     }
     assert [event.reason for event in decision.events] == ["ScaledObjectCheckFailed"]
     assert silent.events == ()

@@ -7,8 +7,8 @@ Deployments, pods and events are in :mod:`stoker.api.workloads`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from stoker.api.hpametrics import spec_metrics, status_metrics
 from stoker.api.kinds import HPA, SCALED_OBJECT, Kind
@@ -28,12 +28,6 @@ from stoker.scaling.spec import (
 JsonObject = dict[str, Any]
 _UIDS = uuid.UUID("8f5a1f0e-6f0c-4d1a-9a54-0c8e2f1b7d11")
 _SCALED_OBJECT_LABEL = "scaledobject.keda.sh/name"
-_INITIAL_CONDITIONS: tuple[tuple[str, Literal["Unknown", "False"]], ...] = (
-    ("Ready", "Unknown"),
-    ("Active", "Unknown"),
-    ("Fallback", "Unknown"),
-    ("Paused", "False"),
-)
 KEDA_VERSION = "2.20.2"  # whose behaviour and labels these objects show
 
 
@@ -160,7 +154,7 @@ def _scaled_object_status(view: ScaledObjectView) -> JsonObject:
     return _given(
         authenticationsTypes=",".join(sorted(authentications)),
         compositeScalerName="composite-metric" if spec.modifiers else None,
-        conditions=[_condition(condition) for condition in _initialised(view.conditions)],
+        conditions=[_condition(condition) for condition in view.conditions],
         externalMetricNames=list(view.external_metric_names),
         health={
             name: {"numberOfFailures": health.failures, "status": health.status}
@@ -183,15 +177,6 @@ def _scaled_object_status(view: ScaledObjectView) -> JsonObject:
         or None,
         triggersTypes=",".join(_unique(trigger.type for trigger in spec.triggers)),
     )
-
-
-def _initialised(conditions: Sequence[ConditionView]) -> list[ConditionView]:
-    """In KEDA's order, with the state that it gives to conditions it has not looked at yet."""
-    known = {condition.type: condition for condition in conditions}
-    first = [
-        known.pop(type_, ConditionView(type_, status)) for type_, status in _INITIAL_CONDITIONS
-    ]
-    return [*first, *known.values()]
 
 
 def _condition(condition: ConditionView) -> JsonObject:

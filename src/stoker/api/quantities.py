@@ -7,7 +7,11 @@ import math
 
 def quantity(value: float) -> str:
     """A Kubernetes quantity: ``4``, ``3500m``, ``12k``. Less than a thousandth is rounded up."""
-    milli = math.ceil(round(value * 1000, 6))
+    exact = value * 1000
+    nearest = round(exact)
+    # what float arithmetic adds is no thousandth
+    noise = abs(exact - nearest) <= max(1e-6, abs(exact) * 1e-12)
+    milli = nearest if noise else math.ceil(exact)
     if milli == 0:
         return "0"
     power = 0

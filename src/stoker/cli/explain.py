@@ -15,6 +15,7 @@ from stoker.api.kinds import DEPLOYMENT, HPA, SCALED_OBJECT, Kind, resolve
 from stoker.cli.connection import connect, state_dir_option
 from stoker.cli.console import use_color
 from stoker.errors import InputError
+from stoker.scaling.annotations import stops
 from stoker.scaling.observation import Reader
 
 JsonObject = dict[str, Any]
@@ -63,8 +64,7 @@ def explain(
 
 
 def _paused(client: Client, name: str) -> bool:
-    conditions = client.get(SCALED_OBJECT, name)["status"]["conditions"]
-    return any(c["type"] == "Paused" and c["status"] == "True" for c in conditions)
+    return stops(client.get(SCALED_OBJECT, name)["metadata"].get("annotations", {}))
 
 
 def _chosen(ticks: list[JsonObject], reader: str, history: int | None) -> list[JsonObject]:

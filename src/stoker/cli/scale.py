@@ -8,6 +8,7 @@ import click
 
 from stoker.api.kinds import SCALED_OBJECT
 from stoker.cli.connection import connect, one_target, state_dir_option
+from stoker.scaling.annotations import stops
 
 
 @click.command(short_help="Set the replicas of a Deployment.")
@@ -24,14 +25,10 @@ def scale(what: tuple[str, ...], replicas: int, state_dir: Path | None) -> None:
     client.scale(kind, name, replicas)
     print(f"{kind.prefix}/{name} scaled")
     for found in client.objects(SCALED_OBJECT):
-        if found["spec"]["scaleTargetRef"]["name"] == name and not _paused(found):
+        paused = stops(found["metadata"].get("annotations", {}))
+        if found["spec"]["scaleTargetRef"]["name"] == name and not paused:
             own = found["metadata"]["name"]
             click.echo(
                 f"hint: scaledobject/{own} may set it back; `stoker pause so {own}` stops that",
                 err=True,
             )
-
-
-def _paused(found: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
-    conditions = found["status"].get("conditions", ())
-    return any(c["type"] == "Paused" and c["status"] == "True" for c in conditions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from stoker.errors import InputError
@@ -34,8 +35,12 @@ def is_true(value: str | None) -> bool:
 
 def is_paused(spec: ScalingSpec) -> bool:
     """Whether KEDA has stopped polling and deleted the HPA."""
-    paused_at = PAUSED_REPLICAS in spec.annotations and not spec.is_hpa
-    return paused_at or is_on(spec, PAUSED)
+    return not spec.is_hpa and stops(spec.annotations)
+
+
+def stops(annotations: Mapping[str, str]) -> bool:
+    """Whether *annotations* pause an object wholly, in both directions."""
+    return PAUSED_REPLICAS in annotations or is_true(annotations.get(PAUSED))
 
 
 def paused_replicas(spec: ScalingSpec) -> int | None:

@@ -11,8 +11,16 @@ from dataclasses import replace
 
 from stoker.errors import InputError
 from stoker.scaling import activation, horizontal
-from stoker.scaling.annotations import PAUSED_REPLICAS, is_paused, paused_replicas
+from stoker.scaling.annotations import (
+    PAUSED_REPLICAS,
+    PAUSED_SCALE_IN,
+    PAUSED_SCALE_OUT,
+    is_on,
+    is_paused,
+    paused_replicas,
+)
 from stoker.scaling.decision import Condition, Decision, DecisionEvent, Recommendation
+from stoker.scaling.fallback import with_fallback_condition
 from stoker.scaling.observation import Observation, Reader, TargetStatus, TriggerValue
 from stoker.scaling.reasons import SENTENCES, keda_condition, keda_event
 from stoker.scaling.settings import ControllerSettings
@@ -39,8 +47,7 @@ def decide(
         hpa, decision = horizontal.sync(
             spec, target, values, recommendations, state.hpa, now, settings
         )
-        state = replace(state, hpa=hpa, last_values=values)
-        return state if spec.is_hpa else _with_hpa_active(state), decision
+        return replace(state, hpa=hpa, last_values=values), decision
     if spec.is_hpa:
         # KEDA neither polls it nor activates it: at zero the HPA's own sync wakes it, or nobody
         return state, _unchanged(target, "ScalingDisabled", "KEDA has no part in this HPA")
@@ -51,8 +58,15 @@ def decide(
         state = replace(state, conditions=with_conditions(state.conditions, (ready,)))
         return state, replace(_paused(spec, target), conditions=(ready,))
     act = activation.push if observation.reader is Reader.PUSH else activation.poll
+    before = state
     state, decision = act(spec, target, values, state, now)
     state = replace(state, conditions=with_conditions(state.conditions, decision.conditions))
+    if observation.reader is Reader.KEDA:
+        state = _with_hpa_active(state)
+        if all(_same(before.condition(c.type), c) for c in decision.conditions):
+            # otherwise KEDA writes all conditions from the copy it has read before the poll, and so
+            # what this poll has found out of its fallback shows only after the next one
+            state = with_fallback_condition(spec, state)
     return _with_trouble(state, decision, observation)
 
 
@@ -74,7 +88,7 @@ def reconcile(
             state = replace(state, hpa=HpaState(now), hpas_made=state.hpas_made + 1)
         return state, _unchanged(target, "ReadyForNewScale", "")
     if state.original_replicas is None:
-        state = replace(state, original_replicas=target.spec_replicas)
+        state = replace(state, original_replicas=target.spec_replicas, conditions=_INITIAL)
     digest = _digest(spec)
     if digest != state.spec_digest:
         # a new generation: the loop starts again, with a poll
@@ -84,7 +98,16 @@ def reconcile(
         return _refuse(target, state, refused[0].message)
     if is_paused(spec):
         return _pause(spec, target, state)
-    return _resume(target, state, now)
+    return _resume(spec, target, state, now)
+
+
+# what KEDA writes before it has looked at anything
+_INITIAL = (
+    Condition("ScaledObject", "Ready", "Unknown", "", ""),
+    Condition("ScaledObject", "Active", "Unknown", "", ""),
+    Condition("ScaledObject", "Fallback", "Unknown", "", ""),
+    Condition("ScaledObject", "Paused", "False", "", ""),
+)
 
 
 def _refuse(
@@ -109,10 +132,9 @@ def _pause(
     spec: ScalingSpec, target: TargetStatus, state: ScalingState
 ) -> tuple[ScalingState, Decision]:
     decision = _paused(spec, target)
-    conditions: tuple[Condition, ...] = ()
+    conditions = (keda_condition("Paused", "True", "ScaledObjectPaused"),)
     events: tuple[DecisionEvent, ...] = ()
-    if not _is_true(state.condition("Paused")):
-        conditions = (keda_condition("Paused", "True", "ScaledObjectPaused"),)
+    if state.hpa is not None or not _is_true(state.condition("Paused")):
         events = (keda_event("Normal", "ScaledObjectPaused", "ScaledObject is paused"),)
     state = replace(
         state,
@@ -123,20 +145,26 @@ def _pause(
     return state, replace(decision, conditions=conditions, events=events)
 
 
-def _resume(target: TargetStatus, state: ScalingState, now: float) -> tuple[ScalingState, Decision]:
+def _resume(
+    spec: ScalingSpec, target: TargetStatus, state: ScalingState, now: float
+) -> tuple[ScalingState, Decision]:
     conditions: list[Condition] = []
     events: list[DecisionEvent] = []
-    if _is_true(state.condition("Paused")):
+    if is_on(spec, PAUSED_SCALE_IN) or is_on(spec, PAUSED_SCALE_OUT):
+        # one direction is enough for the condition, though both readers go on
+        conditions.append(keda_condition("Paused", "True", "ScaledObjectPaused"))
+    elif _is_true(state.condition("Paused")):
         conditions.append(keda_condition("Paused", "False", "ScaledObjectUnpaused"))
         events.append(
             keda_event("Normal", "ScaledObjectUnpaused", SENTENCES["ScaledObjectUnpaused"])
         )
+    if state.hpa is None and state.hpas_made:
         state = replace(state, last_poll=None, paused_replicas=None)
     if state.hpa is None:
         made = state.hpas_made + 1
         state = replace(state, hpa=HpaState(now, generation=made), hpas_made=made)
     ready = state.condition("Ready")
-    if ready is None or ready.reason == "ScaledObjectCheckFailed":
+    if ready is None or ready.reason in {"", "ScaledObjectCheckFailed"}:
         conditions.append(keda_condition("Ready", "True", "ScaledObjectReady"))
         events.append(
             keda_event("Normal", "ScaledObjectReady", "ScaledObject is ready for scaling")
@@ -180,7 +208,7 @@ def _with_trouble(
 
 
 def _with_hpa_active(state: ScalingState) -> ScalingState:
-    """Mirror ScalingActive of the HPA as HPAActive on the ScaledObject, as KEDA 2.20.2 does."""
+    """Mirror ScalingActive of the HPA as HPAActive on the ScaledObject, as KEDA's polls do."""
     active = state.condition("ScalingActive", "HorizontalPodAutoscaler")
     if active is None:
         return state
@@ -196,6 +224,10 @@ def _with_hpa_active(state: ScalingState) -> ScalingState:
 
 def _unchanged(target: TargetStatus, reason: str, message: str) -> Decision:
     return Decision(target.spec_replicas, target.spec_replicas, reason, message)
+
+
+def _same(old: Condition | None, new: Condition) -> bool:
+    return old is not None and (old.status, old.reason) == (new.status, new.reason)
 
 
 def _is_true(condition: Condition | None) -> bool:

@@ -61,19 +61,18 @@ def settle(
     reads: list[_Read] = []
     native: list[TriggerValue] = []
     seen = set()
-    failed = False
     for reading in observation.readings:
         seen.add(reading.index)
         if reading.type in RESOURCE_TRIGGERS:
             native.append(_native(reading))
             continue
         state, value = _with_fallback(spec, observation, state, reading, now)
-        failed = failed or reading.error is not None
         reads.append(_Read(reading.index, reading.trigger_name, value))
     state, from_cache = _cached(spec, state, seen)
     reads += from_cache
     reads.sort(key=lambda read: read.index)
-    state = _with_condition(spec, state, failed=failed)
+    if observation.reader is Reader.HPA and spec.fallback is not None:
+        state = with_fallback_condition(spec, state)
     state = _with_cache(spec, observation.reader, state, reads)
     values = tuple(read.value for read in reads)
     if observation.reader is Reader.KEDA:
@@ -177,10 +176,18 @@ def _with_fallback(
     )
     milli = _fallback_milli(spec, observation.target, reading, failures)
     if milli is None:
-        return state, value
+        # what is nil in a formula counts as active from the same count on
+        return state, replace(value, active=_is_nil(spec, failures))
     return state, replace(
         value, value=milli / 1000, milli=(milli,), error=None, active=True, is_fallback=True
     )
+
+
+def _is_nil(spec: ScalingSpec, failures: int) -> bool:
+    fallback = spec.fallback
+    if spec.modifiers is None or fallback is None or fallback.behavior != "scalingModifiers":
+        return False
+    return failures > fallback.failure_threshold
 
 
 def _told_error(reader: Reader, reading: TriggerReading) -> str:
@@ -237,9 +244,8 @@ def _counted(
     return state if spec.fallback is None else with_health(state, metric_name, failures)
 
 
-def _with_condition(spec: ScalingSpec, state: ScalingState, *, failed: bool) -> ScalingState:
-    if spec.fallback is None and not failed:
-        return state
+def with_fallback_condition(spec: ScalingSpec, state: ScalingState) -> ScalingState:
+    """Whether a fallback is in force, as the condition says it; also where there is none to be."""
     in_force = spec.fallback is not None and any(
         health.number_of_failures > spec.fallback.failure_threshold for health in state.health
     )

@@ -52,7 +52,10 @@ def compose(spec: ScalingSpec, named: tuple[tuple[str, TriggerValue], ...]) -> T
         return _with_milli(composite, milli, is_fallback=True)
     # cut toward zero and, unlike a plain trigger, not raised to 0
     milli = 0 if math.isnan(result) else numbers.int64(result * 1000)
-    return _with_milli(composite, milli, is_fallback=bool(errors))
+    found = _with_milli(composite, milli, is_fallback=bool(errors))
+    # a trigger that fails makes the object inactive until its fallback is in force
+    waiting = any(value.error is not None and not value.active for _, value in named)
+    return replace(found, active=found.active and not waiting)
 
 
 def _composite(modifiers: ScalingModifiers) -> TriggerValue:

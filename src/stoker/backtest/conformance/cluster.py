@@ -90,12 +90,12 @@ class Deployment:
         for pod in alive[replicas:]:
             pod.deleted = now
 
-    def status(self, now: float) -> TargetStatus:
-        """What KEDA and the HPA see."""
+    def status(self, now: float, *, watched: bool = True) -> TargetStatus:
+        """What KEDA and the HPA see; the HPA asks for the size, KEDA has it from a watch."""
         gone = self.terminating_for + 1.0  # the kubelet looks once a second
         self._pods = [p for p in self._pods if p.deleted is None or now < p.deleted + gone]
-        # KEDA reads from a watch that is some milliseconds behind
-        behind = now - self._scaled_at < 0.025
+        # a watch is some milliseconds behind
+        behind = watched and now - self._scaled_at < 0.025
         return TargetStatus(
             self._previous if behind else self.spec_replicas,
             sum(pod.deleted is None for pod in self._pods),
@@ -129,13 +129,22 @@ def polls(times: Sequence[float], interval: float, created: float, end: float) -
     return grid
 
 
-def syncs(recorded: Case, times: Sequence[float], created: float, end: float) -> list[float]:
-    """When the HPA was reconciled. Failed reconciles are not in the log: they fill the gaps."""
+def syncs(
+    recorded: Case,
+    times: Sequence[float],
+    created: float,
+    end: float,
+    hpa_at: float | None = None,
+) -> list[float]:
+    """When the HPA was reconciled. Failed reconciles are not in the log: they fill the gaps.
+
+    Where none is in the log the first one came 15 s after the HPA, first seen at *hpa_at*.
+    """
     rows = recorded.get("hpa_reconciles") or []
     logged = sorted({round(row[0], 2): float(row[0]) for row in rows}.values())
     known = [t for i, t in enumerate(logged) if i == 0 or t - logged[i - 1] > 1.0]
     if not known:
-        known = [created + 15.5]
+        known = [created + 15.5 if hpa_at is None else hpa_at + 14.5]
     filled = [known[0]]
     while filled[0] - SYNC > created + 14:
         filled.insert(0, filled[0] - SYNC)

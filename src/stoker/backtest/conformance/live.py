@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.backtest.conformance.cluster import NEVER, Deployment, Source, polls, syncs
+from stoker.backtest.conformance.conditions import (
+    Conditions,
+    condition_differences,
+    conditions_of,
+    recorded_conditions,
+)
 from stoker.backtest.conformance.recorded import Case, behavior
 from stoker.controller import evaluate
 from stoker.errors import InputError
+from stoker.scaling.annotations import stops
 from stoker.scaling.cadence import triggers_to_read
 from stoker.scaling.decide import reconcile
 from stoker.scaling.observation import Observation, Reader
@@ -50,6 +57,7 @@ class Recording:
     watched_until: float
     end: float
     replicas: Trajectory
+    hpa_at: float | None  # when the HPA was first seen, if it was not there from the start
 
     @classmethod
     def of(cls, rows: Sequence[Case]) -> Recording:
@@ -71,6 +79,7 @@ class Recording:
             watched,
             end,
             replicas,
+            _first_seen(seconds),
         )
 
     @property
@@ -91,6 +100,13 @@ class Recording:
         )
 
 
+def _first_seen(seconds: Sequence[Case]) -> float | None:
+    """When the HPA appears in the rows; None: it is there in the first, or never."""
+    if seconds[0].get("hpa"):
+        return None
+    return next((float(row["t"]) for row in seconds if row.get("hpa")), None)
+
+
 def why_skipped(header: Case) -> str | None:
     """What this reader cannot answer in the place of the recorded source, None when it can all."""
     types = {t["type"] for t in header["scaledobject"]["spec"]["triggers"]} - set(_ANSWERED)
@@ -100,10 +116,15 @@ def why_skipped(header: Case) -> str | None:
 
 
 def live_differences(rows: Sequence[Case]) -> Iterator[str]:
-    """Run one recording; what differs, as one text. None: the replicas agree."""
-    recording = Recording.of(rows)
-    got = asyncio.run(_Run(recording).replicas())
-    yield from _compare(recording.replicas, got, recording.watched_until)
+    """Run one recording; what differs, as one text. None: replicas and conditions agree."""
+    recording, run = Recording.of(rows), _Run(Recording.of(rows))
+    got = asyncio.run(run.replicas())
+    found = list(_compare(recording.replicas, got, recording.watched_until))
+    shown = tuple(recorded_conditions(rows[1:-1], recording.watched_until))
+    interval = float(recording.header["scaledobject"]["spec"].get("pollingInterval", 30))
+    found += condition_differences(shown, run.shown, recording.created, interval)
+    if found:
+        yield "\n     ".join(found)
 
 
 class _Run:
@@ -121,6 +142,7 @@ class _Run:
             recording.header.get("pod_ready_after_s", 2), recording.pod_terminating
         )
         self._now = recording.created
+        self.shown: list[tuple[float, Conditions]] = []
 
     async def replicas(self) -> Trajectory:
         """``spec.replicas`` over time, a row a change."""
@@ -137,6 +159,7 @@ class _Run:
                 self._deployment.scale(patch["spec"]["replicas"], t)
             else:
                 await self._step(kind, patch)
+            self.shown.append((t, conditions_of(self._state)))
             if self._deployment.spec_replicas != before:
                 found.append((t, self._deployment.spec_replicas))
         return found
@@ -161,13 +184,36 @@ class _Run:
         recording, times = self._recording, self._source.times
         span = recording.created, recording.end
         steps: list[tuple[float, str, Any]] = [(recording.created + 0.1, "so", {})]
-        steps += [(t, "poll", None) for t in polls(times, self._spec.polling_interval, *span)]
-        steps += [(t, "sync", None) for t in syncs(recording.last, times, *span)]
+        steps += [(t, "poll", None) for t in self._polls(times)]
+        steps += [(t, "sync", None) for t in syncs(recording.last, times, *span, recording.hpa_at)]
         steps += [(t, kind, patch) for t, kind, patch in recording.header.get("actions") or []]
         return sorted(steps, key=lambda step: step[0])
 
+    def _polls(self, times: Sequence[float]) -> Iterator[float]:
+        """When KEDA polled: on a grid that an edit of the spec, or its resumption, begins anew."""
+        recording, document = self._recording, self._document
+        starts = [(recording.created, document)]
+        for t, kind, patch in recording.header.get("actions") or []:
+            if kind == "so":
+                edited = _merged(document, patch)
+                stopped = stops(document["metadata"].get("annotations") or {})
+                if edited["spec"] != document["spec"] or stopped:
+                    starts.append((t, edited))
+                document = edited
+        for (start, document), (end, _) in zip(
+            starts, [*starts[1:], (recording.end, None)], strict=True
+        ):
+            interval = document["spec"].get("pollingInterval", 30)
+            yield from polls(
+                [t for t in times if start <= t < end or start == starts[0][0]],
+                interval,
+                start,
+                end,
+            )
+
     async def _step(self, kind: str, patch: Any) -> None:
-        now, status = self._recording.epoch + self._now, self._deployment.status(self._now)
+        now = self._recording.epoch + self._now
+        status = self._deployment.status(self._now, watched=kind != "sync")
         if kind == "so":
             self._document = _merged(self._document, patch)
             self._spec = spec_of(self._document)
