@@ -44,7 +44,12 @@ def findings() -> Callable[..., list[Finding]]:
             extra = trigger or {}
             metadata = {**metadata, **extra.get("metadata", {})}
             triggers.append({"type": "prometheus", **extra, "metadata": metadata})
-        keda = {"minReplicaCount": 1, **({"triggers": triggers} if triggers else {}), **keda}
+        keda = {
+            "minReplicaCount": 1,
+            "maxReplicaCount": 8,
+            **({"triggers": triggers} if triggers else {}),
+            **keda,
+        }
         keda = {key: value for key, value in keda.items() if value is not None}
         text = yaml.safe_dump(_values(keda, models), sort_keys=False)
         return list(check(load(["-"], stdin=io.StringIO(text))))

@@ -22,6 +22,7 @@ def test_the_tutorials_file_as_published_has_these_findings() -> None:
     assert [(item.severity.value, item.code, item.place.line) for item in found] == [
         ("info", "no-termination-grace", 4),
         ("info", "replica-count-ignored", 8),
+        ("info", "polling-not-used", 17),
         ("warning", "cooldown-without-zero", 18),
         ("error", "multi-element-query", 24),
         ("info", "unfiltered-query", 24),

@@ -20,6 +20,7 @@ spec:
   scaleTargetRef:
     name: engine
   minReplicaCount: 1
+  maxReplicaCount: 5
   cooldownPeriod: 360
   triggers:
     - type: prometheus
@@ -60,7 +61,7 @@ def test_json_is_a_list_with_places_that_count_from_one(check):
         "target-not-in-files", "cooldown-without-zero", "multi-element-query", "unfiltered-query",
     }  # fmt: skip
     query = by_code["multi-element-query"]
-    assert (query["file"], query["line"], query["column"]) == ("so.yaml", 14, 16)
+    assert (query["file"], query["line"], query["column"]) == ("so.yaml", 15, 16)
     assert query["resource"] == "ScaledObject engine"
     assert query["severity"] == "error"
     assert query["hint"].startswith("query: sum(")
@@ -74,7 +75,7 @@ def test_no_finding_is_an_empty_list(check):
 def test_github_shows_annotations_with_line_and_column(check):
     _, out = check(SCALED_OBJECT, "-o", "github", "--select", "multi-element-query")
     assert out.startswith(
-        "::error file=so.yaml,line=14,col=16,title=multi-element-query::the query"
+        "::error file=so.yaml,line=15,col=16,title=multi-element-query::the query"
     )
     assert out.count("\n") == 1
     assert "%0Ahint: query: sum(" in out
@@ -125,7 +126,7 @@ def test_exit_codes(check, text, flags, code):
 def test_what_a_cluster_refuses_is_a_finding_at_its_place(check):
     _, out = check(SCALED_OBJECT.replace('"5"', "5"), "-o", "json")
     (finding,) = [item for item in json.loads(out) if item["code"] == "refused"]
-    assert (finding["line"], finding["hint"]) == (15, 'put it in quotes: `threshold: "5"`')
+    assert (finding["line"], finding["hint"]) == (16, 'put it in quotes: `threshold: "5"`')
 
 
 def test_what_cannot_be_read_hides_no_other_document(check):

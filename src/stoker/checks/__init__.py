@@ -5,7 +5,7 @@ subject. ``shapes`` reads from a query's syntax tree how many elements it can ha
 what the user wants not to hear, ``edits`` mends the text, and ``pages/`` tells each rule at length.
 """
 
-from stoker.checks.base import Finding, Severity
+from stoker.checks.base import Finding, Severity, Versions
 from stoker.checks.examining import Selection, examine
 from stoker.checks.registry import BUNDLE_RULES, RULES, check, codes
 
@@ -15,6 +15,7 @@ __all__ = [
     "Finding",
     "Selection",
     "Severity",
+    "Versions",
     "check",
     "codes",
     "examine",

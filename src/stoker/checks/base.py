@@ -55,6 +55,14 @@ _ORDER = {severity: number for number, severity in enumerate(Severity)}
 
 
 @dataclass(frozen=True, slots=True)
+class Versions:
+    """Of the cluster that the files are for."""
+
+    kubernetes: str = "1.36"
+    keda: str = "2.20"
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A ScaledObject with its queries parsed, and what it scales as far as the files say."""
 
@@ -64,6 +72,7 @@ class Subject:
     bundle: Bundle
     queries: tuple[Query, ...]
     deployment: Manifest | None = None  # None: not in the files
+    versions: Versions = Versions()
 
     @property
     def scales_to_zero(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stoker.checks.base import Finding
+from stoker.checks.base import Finding, Versions
 from stoker.checks.comments import Ignored
 from stoker.checks.refusals import from_reading
 from stoker.checks.registry import check, codes
@@ -52,10 +52,12 @@ def known_code(code: str, where: str) -> str:
     return code
 
 
-def examine(reading: Reading, selection: Selection | None = None) -> tuple[Finding, ...]:
+def examine(
+    reading: Reading, selection: Selection | None = None, versions: Versions | None = None
+) -> tuple[Finding, ...]:
     """What the files refuse, what the rules find, without what the user does not want to hear."""
     selection = selection or Selection()
     ignored = Ignored.read(reading.bundle.documents)
-    found = (*from_reading(reading), *check(reading.bundle))
+    found = (*from_reading(reading), *check(reading.bundle, versions))
     wanted = (item for item in found if selection.wants(item) and not ignored.covers(item))
     return tuple(sorted(set(wanted), key=lambda finding: finding.order))

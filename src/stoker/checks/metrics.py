@@ -36,6 +36,15 @@ ENGINE = _names("""
     spec_decode_num_draft_tokens_total spec_decode_num_drafts_total time_to_first_token_seconds
 """)
 
+GAUGES = _names("""
+    engine_sleep_state kv_cache_usage_perc lora_requests_info num_requests_kv_fetch_by_stage
+    num_requests_running num_requests_waiting num_requests_waiting_by_reason
+    sleep_mode_operations_in_flight
+""")
+COUNTERS = frozenset(name for name in ENGINE if name.endswith("_total")) - _names(
+    "iteration_tokens_total"  # a histogram in spite of its name
+)
+
 # Only the router has these, and it has them while no engine runs. Their label is `model`.
 ROUTER_TRAFFIC = _names("num_incoming_requests_total")
 ROUTER = ROUTER_TRAFFIC | _names("""

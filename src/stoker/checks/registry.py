@@ -6,8 +6,18 @@ from collections.abc import Iterator
 
 import promql_parser
 
-from stoker.checks import fallbacks, metrictypes, queries, replicas, triggers
-from stoker.checks.base import BundleRule, Finding, Query, Rule, Subject, code_of
+from stoker.checks import (
+    fallbacks,
+    metrictypes,
+    queries,
+    rates,
+    replicas,
+    surroundings,
+    triggers,
+    workloads,
+)
+from stoker.checks.base import BundleRule, Finding, Query, Rule, Subject, Versions, code_of
+from stoker.checks.refusals import IGNORED
 from stoker.resources.bundle import Bundle
 from stoker.scaling.spec import ScalingSpec, TriggerSpec
 
@@ -40,12 +50,34 @@ RULES: tuple[Rule, ...] = (
     fallbacks.fallback_flaps_when_cached,
     fallbacks.fallback_is_not_zero,
     fallbacks.fallback_above_maximum,
+    rates.short_rate_window,
+    rates.quantile_without_le,
+    rates.rate_of_gauge,
+    rates.counter_without_rate,
+    rates.impossible_threshold,
+    rates.router_counted_twice,
+    workloads.maximum_by_omission,
+    workloads.start_longer_than_probes,
+    workloads.shutdown_longer_than_grace,
+    workloads.surge_needs_gpus,
+    workloads.no_disruption_budget,
+    workloads.value_while_starting,
+    workloads.zero_before_started,
+    surroundings.missing_authentication,
+    surroundings.authentication_without_mode,
+    surroundings.polling_not_used,
+    surroundings.double_slash,
+    surroundings.paused,
+    surroundings.needs_newer_keda,
+    surroundings.needs_newer_kubernetes,
 )
 
-BUNDLE_RULES: tuple[BundleRule, ...] = ()
+BUNDLE_RULES: tuple[BundleRule, ...] = (surroundings.monitor_selects_nothing,)
 
 # What is told without a rule: see :mod:`stoker.checks.refusals`.
-_OTHERS = ("unreadable", "refused", "target-not-in-files", "not-read")
+_OTHERS = (
+    "unreadable", "refused", "webhook-refuses", *IGNORED, "target-not-in-files", "not-read",
+)  # fmt: skip
 
 
 def codes() -> tuple[str, ...]:
@@ -53,25 +85,27 @@ def codes() -> tuple[str, ...]:
     return (*_OTHERS, *map(code_of, RULES), *map(code_of, BUNDLE_RULES))
 
 
-def check(bundle: Bundle) -> tuple[Finding, ...]:
+def check(bundle: Bundle, versions: Versions | None = None) -> tuple[Finding, ...]:
     """Everything that the rules find, in the order of places, the worst first at each."""
-    findings = {
-        finding for subject in _subjects(bundle) for rule in RULES for finding in rule(subject)
-    }
+    subjects = _subjects(bundle, versions or Versions())
+    findings = {finding for subject in subjects for rule in RULES for finding in rule(subject)}
     findings |= {finding for bundle_rule in BUNDLE_RULES for finding in bundle_rule(bundle)}
     return tuple(sorted(findings, key=lambda finding: finding.order))
 
 
-def _subjects(bundle: Bundle) -> Iterator[Subject]:
+def _subjects(bundle: Bundle, versions: Versions) -> Iterator[Subject]:
     """What the rules look at: every ScaledObject."""
     for application in bundle.applications:
         scaling, manifest = application.scaling, application.scaled_object
         if scaling is not None and manifest is not None:
             queries = _queries(scaling)
-            yield Subject(application, scaling, manifest, bundle, queries, application.deployment)
+            deployment = application.deployment
+            yield Subject(application, scaling, manifest, bundle, queries, deployment, versions)
     for alone in bundle.unattached:
         queries = _queries(alone.scaling)
-        yield Subject(None, alone.scaling, alone.manifest, bundle, queries, alone.deployment)
+        yield Subject(
+            None, alone.scaling, alone.manifest, bundle, queries, alone.deployment, versions
+        )
 
 
 def _queries(scaling: ScalingSpec) -> tuple[Query, ...]:

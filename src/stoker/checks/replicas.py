@@ -15,12 +15,12 @@ def scale_to_zero_by_omission(subject: Subject) -> Iterator[Finding]:
     if subject.scaling.min_replica_count is not None:
         return
     wait = subject.scaling.initial_cooldown_period
-    when = f"{wait:g} s after it is created" if wait else "at the first poll, about 1 s after it"
+    when = f"{wait:g} s" if wait else "about 1 s"
     text = (
         "minReplicaCount is left out, and KEDA's default is 0",
         (
-            f"Without traffic the model goes to zero {when}, before the engine has started: "
-            "cooldownPeriod only counts from the last activity"
+            f"Without traffic it goes to zero {when} after it is created, before an engine has "
+            "started: cooldownPeriod only counts from the last activity"
         ),
         "minReplicaCount: 1, or an explicit 0 with an initialCooldownPeriod",
     )

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from stoker.checks.base import Finding, Severity, Subject
+from stoker.checks.keda import TYPES, build_failures
 from stoker.scaling.spec import TriggerSpec
 
 # KEDA parses numbers as JSON: `.5`, `5.`, `+5`, `1_000`, `NaN` and `10Gi` are refused.
@@ -26,19 +27,31 @@ def unbuildable_trigger(subject: Subject) -> Iterator[Finding]:
     """Metadata from which KEDA cannot build a scaler. One such trigger stops all of them."""
     for trigger in subject.scaling.triggers:
         if trigger.type != "prometheus":
+            yield from _unbuildable_by_keda(subject, trigger)
             continue
         for key, problem, fix in _problems(trigger):
-            text = (
-                problem,
-                (
-                    "KEDA makes no HPA at all: Ready is False with ScaledObjectCheckFailed, and no "
-                    "trigger of this ScaledObject works. The webhook accepts the object"
-                ),
-                fix,
-            )
+            text = (problem, _NO_HPA, fix)
             path = ("triggers", trigger.index, "metadata", key)
             place = subject.place(*path, key=not subject.is_written(*path))
             yield subject.finding("unbuildable-trigger", Severity.ERROR, text, place)
+
+
+_NO_HPA = (
+    "KEDA makes no HPA at all: Ready is False with ScaledObjectCheckFailed, and no trigger of this "
+    "ScaledObject works. The webhook accepts the object"
+)
+
+
+def _unbuildable_by_keda(subject: Subject, trigger: TriggerSpec) -> Iterator[Finding]:
+    """What KEDA says of any other type of trigger."""
+    for problem in build_failures((trigger,)):
+        is_type = trigger.type not in TYPES
+        path = ("triggers", trigger.index, "type" if is_type else "metadata")
+        near = difflib.get_close_matches(trigger.type.lower(), sorted(TYPES), n=1)
+        hint = f"did you mean `{near[0]}`?" if is_type and near else ""
+        text = (" ".join(problem.split()), _NO_HPA, hint or "see KEDA's page of that scaler")
+        place = subject.place(*path, key=not is_type)
+        yield subject.finding("unbuildable-trigger", Severity.ERROR, text, place)
 
 
 _Problem = tuple[str, str, str]  # key, what is wrong, what to write

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from stoker.cli.console import EXIT_ERROR, EXIT_NO, use_color
+from stoker.errors import InputError
 
 if TYPE_CHECKING:  # pydantic and the PromQL grammar are not needed to print a help page
     from collections.abc import Iterable
@@ -59,6 +61,10 @@ def _explain(context: click.Context, _option: click.Parameter, code: str | None)
     show_default=True,
     help="End with 1 when there is a finding of this severity or worse.",
 )
+@click.option(
+    "--kubernetes-version", default="1.36", show_default=True, help="Of the cluster it is for."
+)
+@click.option("--keda-version", default="2.20", show_default=True, help="Of that cluster.")
 @click.option("--select", multiple=True, metavar="CODE", help="Only these rules.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not these rules.")
 @click.option(
@@ -87,16 +93,34 @@ def check(
     Ends with 0 when there is nothing, with 1 when there are findings of the severity of `--fail-on`
     or worse, with 2 when a file cannot be read.
     """
-    from stoker.checks import Selection, examine  # noqa: PLC0415 - keeps `--help` fast
+    from stoker.checks import Selection, Versions, examine  # noqa: PLC0415 - keeps `--help` fast
     from stoker.resources import inspect  # noqa: PLC0415
 
     selection = Selection.of(options["select"], options["ignore"])
-    reading = inspect(files, release=release, namespace=namespace, stdin=sys.stdin)
-    findings = examine(reading, selection)
+    versions = Versions(
+        _version("--kubernetes-version", options["kubernetes_version"]),
+        _version("--keda-version", options["keda_version"]),
+    )
+    reading = inspect(
+        files,
+        release=release,
+        namespace=namespace,
+        kubernetes_version=versions.kubernetes,
+        stdin=sys.stdin,
+    )
+    findings = examine(reading, selection, versions)
     _tell(findings, reading, output)
     if reading.unreadable:
         return EXIT_ERROR
     return EXIT_NO if _fails(findings, fail_on) else 0
+
+
+def _version(flag: str, text: str) -> str:
+    """`1.37` of `v1.37.2`."""
+    found = re.fullmatch(r"v?(\d+\.\d+)(\.\d+)?([-+].*)?", text)
+    if found is None:
+        raise InputError(f"{flag}: `{text}` is not a version", hint="such as 1.36 or v2.20.2")
+    return found[1]
 
 
 def _tell(findings: tuple[Finding, ...], reading: Reading, output: str) -> None:
