@@ -39,6 +39,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stoker.cli.conformance:conformance",
         "Compare the core with recorded decisions of the real KEDA and HPA",
     ),
+    "scaler": (
+        "stoker.cli.scaler:scaler",
+        "Serve triggers and formulas to an existing KEDA, as external scaler",
+    ),
     "version": ("stoker.cli.version:version", "Print the version"),
 }
 

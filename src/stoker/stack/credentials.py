@@ -32,9 +32,12 @@ def authentication_of(
 
 
 def contexts(
-    context: TriggerContext, spec: ScalingSpec, application: Application, bundle: Bundle
+    context: TriggerContext, spec: ScalingSpec, application: Application | None, bundle: Bundle
 ) -> ContextFunction:
-    """How the context of a trigger is made; variables and files are read at each call."""
+    """How the context of a trigger is made; variables and files are read at each call.
+
+    Without an *application* there are the variables of this process alone.
+    """
     env_of = _environment(application, bundle)
     container = _env_source(application)
 
@@ -75,12 +78,14 @@ def credential_notices(spec: ScalingSpec, application: Application, bundle: Bund
 
 
 def _environment(
-    application: Application, bundle: Bundle
+    application: Application | None, bundle: Bundle
 ) -> Callable[[str | None], Mapping[str, str]]:
     """The variables of a container of the target, over those that Stoker itself runs with.
 
     The latter are for what no file has: a Secret that only the cluster knows.
     """
+    if application is None:
+        return lambda _: os.environ
     workload = application.workload
     containers = _containers(application)
 
@@ -107,9 +112,9 @@ def _containers(application: Application) -> list[Mapping[str, Any]]:
     return [one for one in spec if isinstance(one, Mapping)] if isinstance(spec, list) else []
 
 
-def _env_source(application: Application) -> str | None:
+def _env_source(application: Application | None) -> str | None:
     """``envSourceContainerName``. None: the first container."""
-    manifest = application.scaled_object
+    manifest = application.scaled_object if application is not None else None
     spec = manifest.content.get("spec") if manifest is not None else None
     target = spec.get("scaleTargetRef") if isinstance(spec, Mapping) else None
     name = target.get("envSourceContainerName") if isinstance(target, Mapping) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from stoker.errors import ConflictError, MachineError
@@ -22,6 +22,7 @@ class GrpcServer:
         port: where to listen.
         tls: None is plain text.
         max_message_bytes: a longer request is refused with RESOURCE_EXHAUSTED.
+        register: adds services that come with registering functions of their own.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class GrpcServer:
         port: int,
         tls: TlsFiles | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        register: Callable[[Any], None] = lambda _: None,
     ) -> None:
         self.host = host
         self.port = port
@@ -43,6 +45,7 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", max_message_bytes),
             ),
         )
+        register(self._server)
 
     async def start(self, *, what: str, flag: str) -> None:
         """Listen. *what* and *flag* are for the error when the port is taken.
