@@ -298,3 +298,25 @@ def test_resets_are_found_in_each_series_for_itself(series, cells_at_once):
         for one in instant("increase(x_total[4s])", storage, t).samples
     }
     assert {(one.labels, t): v for one in every.series for t, v in one.points} == once
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("1" * 60_000 + "g", id="digits"),
+        pytest.param("1_" * 30_000 + "g", id="underscores"),
+        pytest.param('"' + '\\"' * 30_000, id="text without an end"),
+        pytest.param("'\"" * 20_000, id="quotes"),
+        pytest.param("@ -" + "1" * 60_000 + "g", id="time"),
+        pytest.param("x offset " + "0s" * 30_000 + "g", id="offset"),
+        pytest.param("info(" * 10_000 + "," + " " * 10_000, id="info"),
+        pytest.param("info(x,{" + "}{" * 20_000, id="braces"),
+        pytest.param("@" + " " * 60_000, id="spaces"),
+        pytest.param('x{a="\\UFFFFFFFF"}', id="no character"),
+        pytest.param('"\\xff\\UFFFFFFFF"', id="bytes and no character"),
+    ],
+)
+def test_no_query_takes_long_to_refuse(query):
+    with pytest.raises(QueryError):
+        parse(query)

@@ -9,15 +9,17 @@ string cannot hold (a byte that is no UTF-8, a negative time) passes through it 
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final
 
+# A text without an end goes to the end, and quantifiers give nothing back: no query takes long.
 _TOKEN = re.compile(
-    r"""(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)
-    |(?P<comment>\#[^\n]*)
-    |(?P<before_1970>@\s*-\s*(?P<moment>(?:\d+\.?\d*|\.\d+)(?:e\+?\d)?)(?![\w.]))
-    |(?P<no_offset>\boffset\s+[-+]?(?:0+(?:ms|[smhdwy]))+(?!\w))
-    |(?P<name>[A-Za-z_:][\w:.]*)
-    |(?P<number>(?:0[xX][\da-fA-F_]+|[\d_]*\.?[\d_]+(?:[eE][-+]?[\d_]+)?|[\d_]+\.)(?!\w))
+    r"""(?P<text>"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|'(?:[^'\\]|\\.)*+(?:'|\\?\Z)|`[^`]*+(?:`|\Z))
+    |(?P<comment>\#[^\n]*+)
+    |(?P<before_1970>@\s*+-\s*+(?P<moment>(?:\d++\.?+\d*+|\.\d++)(?:e\+?\d)?)(?![\w.]))
+    |(?P<no_offset>\boffset\s++[-+]?(?:0++(?:ms|[smhdwy]))++(?!\w))
+    |(?P<name>[A-Za-z_:][\w:.]*+)
+    |(?P<number>(?<!\w)(?:0x[\da-f_]++|(?:[\d_]++\.?+[\d_]*+|\.[\d_]++)(?:e[-+]?[\d_]++)?+)(?!\w))
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
@@ -50,13 +52,15 @@ def normalized(query: str) -> str:
 
 def with_placeholders(query: str, name: str) -> str:
     """The query with one more matcher in each selector that has no metric name before it."""
-    texts = [(found.start(), found.end()) for found in _TOKEN.finditer(query)]
-    inside = {at for begin, end in texts for at in range(begin, end)}
+    inside = {at for found in _TOKEN.finditer(query) for at in range(found.start(), found.end())}
     parts = []
+    before = ""  # the last character that is no space
     for at, character in enumerate(query):
         parts.append(character)
-        if character == "{" and at not in inside and not re.search(r"[\w:]\s*$", query[:at]):
-            parts.append(f'{name}!="",' if query[at + 1 :].lstrip()[:1] != "}" else f'{name}!=""')
+        named = before.isalnum() or before in {"_", ":"}
+        if character == "{" and at not in inside and not named:
+            parts.append(f'{name}!="",')
+        before = before if character.isspace() else character
     return "".join(parts)
 
 
@@ -126,7 +130,10 @@ def _unescaped(escape: re.Match[str]) -> bytes:
         return _LETTERS[letter].encode()
     if byte or octal:
         return bytes([int(byte, 16) if byte else int(octal, 8) & 0xFF])
-    return chr(int(short or long, 16)).encode("utf-8", "surrogatepass")
+    code = int(short or long, 16)
+    if code > sys.maxunicode:
+        raise ValueError(f"`{escape[0]}` is no character")
+    return chr(code).encode("utf-8", "surrogatepass")
 
 
 def undisguised(text: str) -> str:

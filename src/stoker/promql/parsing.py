@@ -39,17 +39,20 @@ MAX_LENGTH: Final = 64 * 1024
 MAX_DEPTH: Final = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_SKIPPED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|#[^\n]*', re.DOTALL)
+_SKIPPED = re.compile(  # texts, also one without an end, and comments
+    r""""(?:[^"\\]|\\.)*+(?:"|\\?\Z)|'(?:[^'\\]|\\.)*+(?:'|\\?\Z)|`[^`]*+(?:`|\Z)|#[^\n]*+""",
+    re.DOTALL,
+)
 _OPERATOR = re.compile(r"[-+*/%^]|[=!]=|[<>]=?|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 # The grammar's library panics at these instead of refusing them.
 _BEYOND = re.compile(
-    r"(?:\boffset|@|\[|\[[^][]*:)\s*[-+]?\s*(?:inf\b|nan\b|9\d{10}|\d{12}|0x[\da-f]{10}|[\d.]+e\+?\d\d)",
+    r"(?:\boffset|@|\[|\[[^][:]*+:)\s*+[-+]?\s*+(?:inf\b|nan\b|9\d{10}|\d{12}|0x[\da-f]{10}|[\d.]++e\+?\d\d)",
     re.IGNORECASE,
 )
-_BEFORE = re.compile(r"@\s*-\s*[\d.][\w.]*")  # negative times that are left after rewriting
+_BEFORE = re.compile(r"@\s*+-\s*+[\d.][\w.]*")  # negative times that are left after rewriting
 _DISGUISED_TIME = re.compile(r"@ (9\d{10}\.\d{3})")
 # The grammar refuses `{}`, which `info` may be given; a matcher that is taken out again lets it by.
-_EMPTY_OF_INFO = re.compile(r"\binfo\s*\(.*,\s*\{", re.DOTALL)
+_EMPTY_OF_INFO = re.compile(r",\s*+\{")
 _PLACEHOLDER: Final = "__of_info__"
 _NOT_EMPTY: Final = "vector selector must contain at least one non-empty matcher"
 _MAX_OPERATORS: Final = 200  # evaluation takes up to three frames of the stack for each
@@ -72,7 +75,9 @@ _DEFAULT_MATCHING = Matching("one-to-one", on=False, labels=(), include=())
 def parse(query: str) -> Node:
     """The tree of a query. Raises QueryError."""
     with _no_panic(query):
-        tree = _tree(query, placeholder=_EMPTY_OF_INFO.search(query) is not None)
+        tree = _tree(
+            query, placeholder="info" in query and _EMPTY_OF_INFO.search(query) is not None
+        )
         try:
             return _node(tree)
         except QueryError as error:
