@@ -207,10 +207,6 @@ servingEngineSpec:
 """
     at = "servingEngineSpec.modelSpec"
     assert faults(text) == [
-        (
-            "<stdin>:2:3: unknown field `modelSpecs` in `servingEngineSpec`",
-            "did you mean `modelSpec`?",
-        ),
         (f"<stdin>:4:7: `{at}[0].modelURL` is required", None),
         (
             f"<stdin>:4:7: `{at}[0].requestCPU` is required",
@@ -230,8 +226,8 @@ servingEngineSpec:
         ),
         ("<stdin>:10:13: two models have the name `a`", "the other is at <stdin>:4:13"),
         (
-            f"<stdin>:18:9: unknown field `minReplicas` in `{at}[1].keda`",
-            "did you mean `minReplicaCount`?",
+            f"<stdin>:19:19: `{at}[1].keda.triggers` must be a list, not a mapping",
+            "begin each item with `- `",
         ),
     ]
 
@@ -290,3 +286,30 @@ def test_the_tutorials_file_is_rendered_as_the_chart_does() -> None:
         "requests": {"memory": "64Gi", "cpu": "10", "nvidia.com/gpu": "1"},
         "limits": {"nvidia.com/gpu": "1"},
     }
+
+
+def test_names_that_the_chart_does_not_know_are_told_not_refused(bundle: Load) -> None:
+    text = more(KEDA, "  minReplicas: 1", "vllmconfig: {maxModelLen: 1}") + "routerSpecs: {}\n"
+    found = bundle(text)
+    assert [(one.place.line, one.message, one.fix, one.about) for one in found.ignored] == [
+        (
+            12,
+            "unknown field `minReplicas` in `servingEngineSpec.modelSpec[0].keda`",
+            "did you mean `minReplicaCount`?",
+            "model llama3",
+        ),
+        (
+            13,
+            "unknown field `vllmconfig` in `servingEngineSpec.modelSpec[0]`",
+            "did you mean `vllmConfig`?",
+            "model llama3",
+        ),
+        (14, "unknown field `routerSpecs`", "did you mean `routerSpec`?", "Helm values"),
+    ]
+    assert len(found.applications) == 1
+
+
+def test_values_without_models_say_what_was_meant(faults: Faults) -> None:
+    ((message, hint),) = faults("servingEngineSpec:\n  modelSpecs: []\n")
+    assert message == "-: no model server in these files"
+    assert hint == "unknown field `modelSpecs` in `servingEngineSpec`, did you mean `modelSpec`?"

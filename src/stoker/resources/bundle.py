@@ -126,7 +126,7 @@ def load(
     reader = _read(documents, options)
     errors = [*unreadable, *reader.errors, *reader.missing]
     if not errors and not reader.applications:
-        errors.append(_nothing(paths, reader.skipped))
+        errors.append(_nothing(paths, reader))
     if errors:
         raise InputErrors(sorted(errors, key=_order))
     return reader.bundle(documents)
@@ -164,15 +164,26 @@ def _read(documents: Iterable[Document], options: _Options) -> _Reader:
 
 
 def _order(error: InputError) -> tuple[str, int, int, str]:
-    place = error.place or Place("")
-    return place.file, place.line or 0, place.column or 0, error.message
+    return *_position(error.place or Place("")), error.message
 
 
-def _nothing(paths: Sequence[str], skipped: Iterable[Skipped]) -> InputError:
-    found = ", ".join(sorted({item.what for item in skipped}))
+def _position(place: Place) -> tuple[str, int, int]:
+    return place.file, place.line or 0, place.column or 0
+
+
+def _nothing(paths: Sequence[str], reader: _Reader) -> InputError:
+    """There is nothing to run; the hint says why, as far as it is known."""
+    told = [f"{item.what}: {item.reason}" for item in reader.skipped]
+    told += [f"{item.message}, {item.fix}" for item in reader.ignored]
+    expected = (
+        "expected production-stack values with a modelSpec, an InferenceService, or a Deployment "
+        "that runs vLLM"
+    )
+    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
+    found = ", ".join(sorted({item.what for item in reader.skipped}))
     return InputError(
         "no model server in these files" + (f", only {found}" if found else ""),
-        hint="expected production-stack values with a modelSpec, or a Deployment that runs vLLM",
+        hint="; ".join(told[:3]) + more if told else expected,
         place=Place(paths[0]) if len(paths) == 1 else None,
     )
 
@@ -222,7 +233,7 @@ class _Reader:
             tuple(self.services),
             tuple(self.unattached),
             tuple(self.objects),
-            tuple(self.ignored),
+            tuple(sorted(self.ignored, key=lambda one: _position(one.place))),
             tuple(self.authentications),
             self._sources,
             tuple(self.translated),
@@ -354,6 +365,7 @@ class _Reader:
     def finish(self) -> None:
         """Join Deployments with their ScaledObjects, and check what only shows together."""
         self.errors.extend(self._charts.errors)
+        self.ignored.extend(self._charts.ignored)
         for model, reason, place in self._charts.not_rendered:
             self.skipped.append(Skipped(f"model {model}", reason, place))
         for one in self._charts.rendered:

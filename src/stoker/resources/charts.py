@@ -11,8 +11,10 @@ from stoker.resources.chartcontainer import EngineRelease
 from stoker.resources.document import Document, Manifest, Origin, Path
 from stoker.resources.environment import Sources
 from stoker.resources.scaledobject import read_scaled_object
-from stoker.resources.validation import validate
+from stoker.resources.translation import Ignored, unknown_field
+from stoker.resources.validation import sift
 
+_IGNORED = "No template of the chart reads it, and Helm takes any name"
 _REQUIRED = {
     "requestCPU": "the chart refuses a model without it; a number of CPUs, such as 8",
     "requestMemory": "the chart refuses a model without it; a size, such as 64Gi",
@@ -35,6 +37,7 @@ class ChartReader:
     release: str
     namespace: str
     errors: list[InputError] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
     rendered: list[Rendered] = field(default_factory=list)
     not_rendered: list[tuple[str, str, Place]] = field(default_factory=list)  # model, why, where
     deployments: set[str] = field(default_factory=set)  # names, those of faulty models too
@@ -44,8 +47,9 @@ class ChartReader:
         """The values in *document*."""
         origin = Origin(document)
         written = helmvalues.with_defaults(document.value, helmvalues.DEFAULTS)
-        values, errors = validate(helmvalues.Values, written, origin)
+        values, errors, unknown = sift(helmvalues.Values, written, origin)
         self.errors.extend(errors)
+        self.ignored.extend(unknown_field(one, _IGNORED, "Helm values") for one in unknown)
         engine = values.serving_engine_spec if values else helmvalues.ServingEngineSpec()
         engine_written = written.get("servingEngineSpec")
         if not isinstance(engine_written, dict):
@@ -53,10 +57,12 @@ class ChartReader:
         models = engine_written.get("modelSpec")
         for index, raw in enumerate(models if isinstance(models, list) else ()):
             path: Path = (*chart.MODELS, index)
-            model, errors = validate(helmvalues.ModelSpec, raw, origin, path)
+            model, errors, unknown = sift(helmvalues.ModelSpec, raw, origin, path)
             self.errors.extend(errors)
             if not isinstance(raw, dict):
                 continue
+            about = f"model {raw.get('name', index)}"
+            self.ignored.extend(unknown_field(one, _IGNORED, about) for one in unknown)
             missing = _missing(raw, origin, path)
             self.errors.extend(missing)
             self._name(raw.get("name"), document.place((*path, "name")))
@@ -98,7 +104,7 @@ class ChartReader:
         """What is wrong with the scaling of a model whose other values are wrong, too."""
         stand_in = {"name": "x", "repository": "x", "tag": "x", "modelURL": "x"}
         stand_in |= {key: raw[key] for key in ("keda", "raySpec") if key in raw}
-        model, _ = validate(helmvalues.ModelSpec, stand_in, Origin(document))
+        model, _, _ = sift(helmvalues.ModelSpec, stand_in, Origin(document))
         if model is None:
             return
         release = EngineRelease(self.release, self.namespace, engine, model, index, stand_in, {})

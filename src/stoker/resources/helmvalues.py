@@ -110,7 +110,7 @@ def _secret(value: Any) -> Any:
 Secret = Annotated[Any, BeforeValidator(_secret)]  # str, SecretRef or None
 
 
-class KedaAdvanced(Model):
+class KedaAdvanced(PartialModel):
     """``keda.advanced``: only these are forwarded."""
 
     restore_to_original_replica_count: Any = None
@@ -118,7 +118,7 @@ class KedaAdvanced(Model):
     scaling_modifiers: Any = None
 
 
-class Keda(Model):
+class Keda(PartialModel):
     """``keda`` of a model. The values are checked where they end up, in the ScaledObject."""
 
     enabled: bool = False
@@ -159,7 +159,7 @@ class RaySpec(PartialModel):
     others: ClassVar = frozenset({"headNode"})
 
 
-class NamedRef(Model):
+class NamedRef(PartialModel):
     """``envFromSecret``."""
 
     name: str | None = None
