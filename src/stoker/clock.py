@@ -87,3 +87,8 @@ def rfc3339(seconds: float) -> str:
 def local_time(seconds: float) -> str:
     """``14:03:15`` in the user's time zone."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S")
+
+
+#: Seconds of a clock that all processes of this machine share and that nobody sets. For the
+#: gateway's processes, which exchange times; an alias because it is read for every chunk.
+steady = time.monotonic

@@ -12,9 +12,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from stoker.clock import LoopClock
-from stoker.gateway.dispatch import Backend
-from stoker.gateway.server import Gateway
+from stoker.clock import steady
+from stoker.gateway.inbound import Inbound
+from stoker.gateway.listen import open_sockets, serve
+from stoker.gateway.page import page
+from stoker.gateway.plane import Plane
+from stoker.gateway.policy import EndpointSpec, ModelSettings
+from stoker.gateway.report import dump
+from stoker.gateway.settings import Limits
+from stoker.gateway.stats import ModelStats, Snapshot
 
 # A stream as vLLM sends it: the role, two tokens, the usage, the end.
 EVENTS = (
@@ -47,8 +53,8 @@ class Engine:
         self.port = 0
 
     @property
-    def backend(self) -> Backend:
-        return Backend(self.name, f"http://127.0.0.1:{self.port}")
+    def backend(self) -> EndpointSpec:
+        return EndpointSpec(self.name, f"http://127.0.0.1:{self.port}")
 
     async def start(self) -> None:
         server = web.Server(self._handle, handler_cancellation=True)
@@ -117,6 +123,54 @@ class Engine:
         return response
 
 
+class Served:
+    """A data plane that listens on 127.0.0.1, in this process."""
+
+    def __init__(self, plane: Plane, server: asyncio.AbstractServer, url: str) -> None:
+        self.plane = plane
+        self.url = url
+        self._server = server
+
+    def set_models(self, models: dict[str, list[str]], **settings: object) -> None:
+        self.plane.set_models(
+            [ModelSettings(name, tuple(aliases), **settings) for name, aliases in models.items()]
+        )
+
+    def set_backends(self, model: str, backends: list[EndpointSpec]) -> None:
+        self.plane.set_endpoints(model, backends)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot.of([dump(self.plane)])
+
+    def in_flight(self, pod: str) -> int:
+        return sum(e.in_flight for (_, name), e in self.snapshot().endpoints.items() if name == pod)
+
+    def held(self, model: str) -> int:
+        return self.plane.dispatcher.held(model)
+
+    def stats(self, model: str) -> ModelStats:
+        return self.snapshot().stats(model)
+
+    def page(self) -> str:
+        return page(self.snapshot())
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def on_held(self) -> Callable[[str], None]:
+        return self.plane.on_held
+
+    @on_held.setter
+    def on_held(self, callback: Callable[[str], None]) -> None:
+        self.plane.on_held = callback
+
+    async def stop(self, grace: float = 30.0) -> None:
+        await self.plane.stop(grace)
+        self._server.close()
+
+
 @pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:
     async with AsyncExitStack() as stack:
@@ -138,13 +192,26 @@ def engine(stack):
 
 @pytest.fixture
 def gateway(stack):
-    """Start a gateway for the model `m` with alias `alias`."""
+    """Serve the model `m` with alias `alias`; options are of `ModelSettings` or `Limits`."""
 
-    async def start(*engines: Engine, **options: object) -> Gateway:
-        made = Gateway(LoopClock(), port=0, **options)
-        made.set_models({"m": ["alias"]})
+    async def start(*engines: Engine, keys=None, access_log=None, tls=None, **options) -> Served:
+        of_limits = {name for name in options if name in Limits.__dataclass_fields__}
+        limits = Limits(**{name: options.pop(name) for name in of_limits})
+        plane = Plane(
+            asyncio.get_running_loop(),
+            limits,
+            now=steady,
+            created=0.0,
+            keys=keys,
+            access_log=access_log,
+        )
+        [listening] = open_sockets("127.0.0.1", 0, 1)
+        port = listening.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        server = await serve(loop, lambda: Inbound(plane), listening, tls)
+        made = Served(plane, server, f"http{'s' if tls else ''}://127.0.0.1:{port}")
+        made.set_models({"m": ["alias"]}, **options)
         made.set_backends("m", [engine.backend for engine in engines])
-        await made.start()
         stack.push_async_callback(made.stop, 0.0)
         return made
 
@@ -160,7 +227,7 @@ async def client(stack) -> aiohttp.ClientSession:
 def post(client):
     """Send a chat request for `m` to a gateway."""
 
-    def send(gateway: Gateway, path: str = "/v1/chat/completions", headers=None, **body: object):
+    def send(gateway: Served, path: str = "/v1/chat/completions", headers=None, **body: object):
         body = {"model": "m", "messages": []} | body
         headers = {"Content-Type": "application/json"} | (headers or {})
         data = io.BytesIO(json.dumps(body).encode())

@@ -38,7 +38,7 @@ async def test_all_that_wait_reach_the_replica_once(engine, gateway, post, until
 
 
 async def test_a_wait_that_was_too_long_ends_with_503_a_reason_and_a_time(gateway, post):
-    door = await gateway(hold_timeout=0.1)
+    door = await gateway(hold=0.1)
     status, body, headers = await post(door)
     error = json.loads(body)["error"]
     assert status == 503
@@ -52,7 +52,7 @@ async def test_more_than_the_queue_takes_get_429_and_the_others_are_served(
     engine, gateway, post, until
 ):
     pod = await engine()
-    door = await gateway(queue_limit=3)
+    door = await gateway(queue_requests=3)
     waiting = [post(door) for _ in range(3)]
     await until(lambda: door.held("m") == 3)
     status, body, headers = await post(door)

@@ -68,7 +68,7 @@ async def test_a_body_that_is_too_long_gets_413(chunked, gateway, client):
     ("method", "path", "code", "allow"),
     [
         ("GET", "/v1/chat/completions", 405, "POST"),
-        ("POST", "/v1/models", 405, "GET"),
+        ("POST", "/v1/models", 405, "GET, HEAD"),
         ("GET", "/", 404, None),
         ("POST", "/v1/nothing", 404, None),
         ("POST", "/sleep", 404, None),

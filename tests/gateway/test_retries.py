@@ -8,7 +8,7 @@ import json
 import aiohttp
 import pytest
 
-from stoker.gateway.dispatch import Backend
+from stoker.gateway.policy import EndpointSpec as Backend
 
 ABORTED = (
     b'{"choices":[{"message":{"content":"half"},"finish_reason":"abort"}],'

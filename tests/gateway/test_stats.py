@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from stoker.gateway.stats import ModelCounters
+from stoker.gateway.page import page
+from stoker.gateway.stats import ModelCounters, Snapshot, past
 
 
 async def test_streams_and_whole_answers_count_the_tokens_that_the_engine_reports(
@@ -48,30 +51,78 @@ async def test_the_time_that_a_request_was_held_is_part_of_its_time_to_first_tok
     door = await gateway()
     request = post(door, stream=True)
     await until(lambda: door.held("m") == 1)
-    before = door._clock.now()
-    await until(lambda: door._clock.now() > before + 0.05)
+    before = door.plane.now()
+    await until(lambda: door.plane.now() > before + 0.05)
     door.set_backends("m", [pod.backend])
     await request
     assert door.stats("m").ttft_p50 >= 0.05
+
+
+def snapshot(counters: ModelCounters, now: float) -> Snapshot:
+    dumped = {
+        "models": {"m": counters.dump(now)},
+        "held": {"m": 1},
+        "held_bytes": {"m": 10},
+        "endpoints": [["m", "pod-1", "http://a", True, 2, False]],
+        "other": {"unknown_model": 1},
+        "connections": 3,
+    }
+    return json.loads(json.dumps(dumped))  # as it comes from another process
 
 
 def test_ttft_percentiles_forget_what_is_older_than_a_minute():
     counters = ModelCounters()
     for second in range(100):
         counters.first_token(float(second), float(second))
-    assert counters.ttft_percentiles(99.0) == (69.0, 96.0)  # of 39 ... 99
-    assert counters.ttft_percentiles(158.5) == (99.0, 99.0)
-    assert counters.ttft_percentiles(160.0) == (None, None)
+
+    def percentiles(now):
+        stats = Snapshot.of([snapshot(counters, now)]).stats("m")
+        return stats.ttft_p50, stats.ttft_p95
+
+    assert percentiles(99.0) == (69.0, 96.0)  # of 39 ... 99
+    assert percentiles(158.5) == (99.0, 99.0)
+    assert percentiles(160.0) == (None, None)
 
 
-def test_tokens_per_second_is_the_mean_of_the_last_ten_whole_seconds():
+def test_tokens_per_second_is_the_mean_of_the_last_ten_seconds():
     counters = ModelCounters()
-    for tenth in range(200):
-        counters.tokens(tenth / 10, 3)
-    assert counters.tokens_per_second(20.0) == 30.0
-    assert counters.tokens_per_second(25.0) == 15.0
-    assert counters.tokens_per_second(31.0) == 0.0
-    assert counters.output_tokens == 600
+    for half in range(40):
+        counters.mark_tokens(half / 2)
+        counters.output_tokens += 15
+    assert counters.tokens_per_second(19.9) == 33.0  # since second 9: 11 s, the last not over
+    for half in range(40, 80):
+        counters.mark_tokens(half / 2)
+    assert counters.tokens_per_second(40.0) == 0.0
+
+
+def test_the_counters_of_two_processes_add_up():
+    counters = ModelCounters()
+    counters.incoming = 5
+    counters.in_flight = 2
+    counters.by_code[200] = 3
+    counters.retries["connect"] = 1
+    counters.replicas["pod-1", "ok"] = 3
+    counters.ttft.observe(0.03)
+    both = Snapshot.of([snapshot(counters, 0.0)] * 2)
+    text = page(both)
+    assert 'vllm:num_incoming_requests_total{model="m"} 10' in text
+    assert 'stoker_gateway_in_flight{model="m",pod="pod-1"} 4' in text
+    assert 'stoker_gateway_replica_requests_total{model="m",pod="pod-1",outcome="ok"} 6' in text
+    assert 'stoker_gateway_time_to_first_token_seconds_bucket{model="m",le="0.04"} 2' in text
+    assert "stoker_gateway_connections 6" in text
+    assert both.stats("m").held == 2
+
+
+def test_of_a_process_that_has_ended_only_the_counts_remain():
+    counters = ModelCounters()
+    counters.incoming = 5
+    counters.in_flight = 2
+    remains = Snapshot.of([past(snapshot(counters, 0.0))])
+    assert remains.models["m"].incoming == 5
+    assert remains.stats("m").in_flight == 0
+    assert remains.stats("m").held == 0
+    assert remains.connections == 0
+    assert not remains.endpoints
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def options_of(flags: dict[str, Any]) -> Options:
         **{
             name: flags[name]
             for name in (
-                "host", "gateway_port", "prometheus_port", "namespace", "release",
+                "host", "gateway_port", "gateway_workers", "prometheus_port", "namespace",
+                "release",
                 "scrape_interval", "polling_interval", "stabilization_window", "hold_timeout",
                 "drain_timeout", "orphan_timeout", "activate_on_request", "wake_on_push",
                 "prometheus_url",

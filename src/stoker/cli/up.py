@@ -23,6 +23,13 @@ from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
 @click.option("--gpus", type=click.IntRange(0, 1024), help="GPUs of this machine, or to pretend.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--gateway-port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--gateway-workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that share the gateway's port.",
+)
 @click.option("--prometheus-port", type=click.IntRange(0, 65535), default=9090, show_default=True)
 @click.option("-n", "--namespace", default="default", show_default=True)
 @click.option("--release", default="vllm", show_default=True, help="Helm release name.")

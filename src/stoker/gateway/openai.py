@@ -1,13 +1,18 @@
-"""The shapes of the OpenAI API as vLLM serves it: paths, the list of models, errors."""
+"""The shapes of the OpenAI API as vLLM serves it: paths, what a body says, errors, models."""
 
 from __future__ import annotations
 
-import json
+import re
+import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-#: Inference paths of vLLM 0.32. Its administration (/sleep, /pause, LoRA loading ...) is not here:
-#: what changes a replica is for those who run it, not for those who send requests.
+import orjson
+
+from stoker.gateway.policy import Priority
+
+#: Inference paths of vLLM 0.32 whose body is a JSON object with ``model``.
 INFERENCE_PATHS = frozenset(
     {
         "/v1/chat/completions",
@@ -19,6 +24,7 @@ INFERENCE_PATHS = frozenset(
         "/v1/rerank",
         "/v1/score",
         "/v2/rerank",
+        "/v1/audio/speech",
         "/classify",
         "/detokenize",
         "/pooling",
@@ -27,6 +33,35 @@ INFERENCE_PATHS = frozenset(
         "/tokenize",
     }
 )
+#: Those with a form, of which ``model`` is a field.
+FORM_PATHS = frozenset({"/v1/audio/transcriptions", "/v1/audio/translations"})
+
+#: vLLM's administration: it changes a replica, so it is for those who run it.
+_ADMINISTRATION = frozenset(
+    {
+        "abort_requests",
+        "collective_rpc",
+        "init_weights_update_group",
+        "invocations",
+        "is_sleeping",
+        "pause",
+        "reset_encoder_cache",
+        "reset_mm_cache",
+        "reset_prefix_cache",
+        "resume",
+        "scale_elastic_ep",
+        "server_info",
+        "sleep",
+        "start_profile",
+        "stop_profile",
+        "update_weights",
+        "v1/load_lora_adapter",
+        "v1/unload_lora_adapter",
+        "wake_up",
+    }
+)
+
+PREFIX_BYTES = 512  # of a prompt's beginning, for prefix affinity
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault of the program
@@ -56,17 +91,17 @@ class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault o
         return cls(400, "invalid_request_error", message, code="bad_request", param=param)
 
     @classmethod
+    def too_large(cls, limit: int) -> Refusal:
+        """413."""
+        message = f"The body is longer than {limit} bytes."
+        return cls(413, "invalid_request_error", message, code="request_too_large")
+
+    @classmethod
     def unknown_model(cls, name: str, models: Iterable[str]) -> Refusal:
         """404, with the models that there are."""
         known = ", ".join(f"`{model}`" for model in sorted(models)) or "none"
         message = f"The model `{name}` does not exist. Models here: {known}."
         return cls(404, "invalid_request_error", message, code="model_not_found", param="model")
-
-    @classmethod
-    def stopping(cls) -> Refusal:
-        """503: no new requests."""
-        message = "The gateway is stopping."
-        return cls(503, "service_unavailable", message, code="stopping", retry_after=5)
 
     def body(self) -> bytes:
         """The error as JSON."""
@@ -76,31 +111,127 @@ class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault o
             "param": self.param,
             "code": self.code,
         }
-        return json.dumps({"error": error}).encode()
+        shaped: bytes = orjson.dumps({"error": error})
+        return shaped
+
+    def event(self) -> bytes:
+        """The error as an event of a stream that has begun."""
+        return b"data: " + self.body() + b"\n\n"
 
 
-def model_of(body: bytes) -> str | None:
-    """``model`` of a request's body, None when it is left out.
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a request's body says to the gateway. ``prefix`` is the beginning of its prompt."""
+
+    model: str | None
+    stream: bool = False
+    priority: Priority = Priority.NORMAL
+    prefix: bytes = b""
+
+
+def read_json(body: bytes, *, prefix: bool) -> Envelope:
+    """What the JSON object *body* says; *prefix*: the beginning of its prompt, too.
 
     Raises:
-        Refusal: the body is not a JSON object, or ``model`` is not a string.
+        Refusal: it is not a JSON object, or ``model`` is not a string.
     """
     try:
-        request: Any = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        request: Any = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
         raise Refusal.bad_request(f"The body is not valid JSON: {error}.") from None
     if not isinstance(request, dict):
         raise Refusal.bad_request("The body must be a JSON object.")
     model = request.get("model")
     if model is not None and not isinstance(model, str):
         raise Refusal.bad_request("`model` must be a string.", param="model")
-    return model
+    priority = request.get("priority")
+    # vLLM: the lower the number the earlier; 0 is what those have that say nothing.
+    low = isinstance(priority, int) and priority > 0
+    return Envelope(
+        model,
+        stream=request.get("stream") is True,
+        priority=Priority.LOW if low else Priority.NORMAL,
+        prefix=_beginning(request) if prefix else b"",
+    )
+
+
+def _beginning(request: dict[str, Any]) -> bytes:
+    """The first bytes of the prompt: what two requests share if they share a prefix."""
+    for field in ("messages", "prompt", "input"):
+        value = request.get(field)
+        if value:
+            if isinstance(value, str):
+                return value[:PREFIX_BYTES].encode("utf-8", "replace")
+            first = value[:2] if isinstance(value, list) else value
+            dumped: bytes = orjson.dumps(first)
+            return dumped[:PREFIX_BYTES]
+    return b""
+
+
+_BOUNDARY = re.compile(rb'boundary="?([^";,]{1,70})"?', re.IGNORECASE)
+_MODEL_PART = re.compile(rb'name="?model"?\s*(?:;|\r\n|$)', re.IGNORECASE)
+
+
+def read_form(body: bytes, content_type: bytes) -> Envelope:
+    """What the form *body* says (``multipart/form-data``).
+
+    Raises:
+        Refusal: it is no such form.
+    """
+    boundary = _BOUNDARY.search(content_type)
+    if not content_type.lower().startswith(b"multipart/form-data") or not boundary:
+        raise Refusal.bad_request("The body must be a form: `multipart/form-data; boundary=...`.")
+    model, stream = None, False
+    for part in body.split(b"--" + boundary.group(1)):
+        head, separator, value = part.partition(b"\r\n\r\n")
+        if not separator or len(head) > 1024:
+            continue
+        value = value.removesuffix(b"\r\n")
+        if _MODEL_PART.search(head):
+            model = value.decode("utf-8", "replace").strip()
+        elif b'name="stream"' in head:
+            stream = value.strip().lower() in {b"true", b"1"}
+    return Envelope(model, stream=stream)
+
+
+def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """The body as it was before ``Content-Encoding`` *encoding*.
+
+    Raises:
+        Refusal: it is something else, or longer than *limit*.
+    """
+    coding = encoding.strip().lower()
+    if coding in {b"", b"identity"}:
+        return body
+    if coding not in {b"gzip", b"x-gzip", b"deflate"}:
+        allowed = "gzip, deflate"
+        raise Refusal(
+            415,
+            "invalid_request_error",
+            f"`Content-Encoding: {encoding.decode('latin-1')}` is not understood; {allowed} are.",
+            code="unsupported_encoding",
+        )
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by its header
+    try:
+        plain = inflate.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise Refusal.bad_request(f"The body is not {coding.decode()}: {error}.") from None
+    if len(plain) > limit:
+        raise Refusal.too_large(limit)
+    if not inflate.eof:
+        raise Refusal.bad_request(f"The body is not {coding.decode()}: it ends early.")
+    return plain
+
+
+def is_administration(path: str) -> bool:
+    """Whether *path*, as an engine sees it, changes the engine."""
+    return path.partition("?")[0].strip("/") in _ADMINISTRATION
 
 
 def model_card(
-    name: str, *, aliases: tuple[str, ...], ready: int, created: float
+    name: str, *, aliases: tuple[str, ...], ready: int, waits: bool, created: float
 ) -> dict[str, Any]:
-    """One element of ``/v1/models``. ``aliases`` and ``ready_replicas`` are ours."""
+    """One element of ``/v1/models``. ``aliases``, ``ready_replicas`` and ``state`` are ours."""
     return {
         "id": name,
         "object": "model",
@@ -110,4 +241,5 @@ def model_card(
         "parent": None,
         "aliases": list(aliases),
         "ready_replicas": ready,
+        "state": "ready" if ready else "starting" if waits else "sleeping",
     }

@@ -31,6 +31,7 @@ class Options:
     state_dir: Path
     host: str = "127.0.0.1"
     gateway_port: int = 8000
+    gateway_workers: int = 1  # processes that share the port
     prometheus_port: int = 9090
     namespace: str = "default"
     release: str = "vllm"

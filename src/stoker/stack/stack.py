@@ -18,8 +18,8 @@ from stoker.api.changes import Changes
 from stoker.api.discovery import remove_discovery
 from stoker.clock import Clock
 from stoker.events import EventLog, ObjectRef
-from stoker.gateway.dispatch import Backend
-from stoker.gateway.server import Gateway
+from stoker.gateway.server import Backend, Gateway
+from stoker.gateway.wire import WorkerConfig
 from stoker.metrics.sample import Labels
 from stoker.metrics.scrape import Scraper, ScrapeTarget
 from stoker.metrics.storage import Storage
@@ -63,7 +63,12 @@ class Stack:
         self.storage = Storage()
         self.scraper = Scraper(self.storage, clock)
         self.gateway = Gateway(
-            clock,
+            options.state_dir,
+            WorkerConfig(
+                workers=options.gateway_workers,
+                orphan_timeout=options.orphan_timeout,
+                created=self.started_at,
+            ),
             host=options.host,
             port=options.gateway_port,
             hold_timeout=options.hold_timeout,
@@ -195,7 +200,7 @@ class Stack:
         """The gateway's page, as the router would be scraped, without the detour."""
         labels = Labels(router_labels(self.options, self.gateway.port))
         while True:
-            self.scraper.ingest(self.gateway.page(), labels, self.clock.now())
+            self.scraper.ingest(await self.gateway.page(), labels, self.clock.now())
             await self.clock.sleep(self.options.scrape_interval or DEFAULT_INTERVAL)
 
     # -- what happens ----------------------------------------------------------------------------

@@ -266,3 +266,17 @@ def _arrive_at(d, name):
             return request
         d.done(request)
     raise AssertionError(name)
+
+
+def test_the_place_of_a_request_that_is_given_up_goes_to_the_next(drive):
+    d = drive(limit=1)
+    d.endpoints("a", "b", "c")
+    lost = d.arrive()
+    for _ in range(2):
+        d.fail(lost, Failure.NO_ANSWER)
+    busy = [d.arrive(), d.arrive()]
+    waiting = d.arrive()
+    d.fail(lost, Failure.NO_ANSWER)
+    assert d.refused[lost].reason is Reason.REPLICAS_LOST
+    assert waiting in d.sent
+    assert all(request in d.sent for request in busy)

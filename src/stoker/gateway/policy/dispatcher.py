@@ -182,7 +182,7 @@ class Dispatcher:
         if request.stage is not Stage.SENT or endpoint is None:
             return _NOTHING
         request.stage = Stage.ANSWERING
-        endpoint.unanswered.discard(request)
+        endpoint.unanswered.pop(request, None)
         if not endpoint.circuit.succeeded():
             return _NOTHING
         out: list[Action] = []
@@ -230,6 +230,8 @@ class Dispatcher:
         self._give_back(request, endpoint)
         request.tried |= {endpoint.name}
         self._retry(model, request, failure, now, out)
+        if request.stage is Stage.OVER and model is not None and model.waiting:
+            model.fill(now, out)  # others may have the place that it leaves
         return out
 
     def has_other(self, request: Request, now: float) -> bool:
@@ -308,7 +310,7 @@ class Dispatcher:
     def _withdraw(self, model: Model, endpoint: Endpoint, now: float) -> Sequence[Action]:
         """Take back what *endpoint* has not begun to answer, the oldest first."""
         out: list[Action] = []
-        for request in sorted(endpoint.unanswered, key=lambda request: request.arrived):
+        for request in tuple(endpoint.unanswered):
             out.append(Recall(request, endpoint))
             self._give_back(request, endpoint)
             request.tried |= {endpoint.name}
@@ -354,7 +356,7 @@ class Dispatcher:
 
     def _give_back(self, request: Request, endpoint: Endpoint) -> None:
         endpoint.in_flight -= 1
-        endpoint.unanswered.discard(request)
+        endpoint.unanswered.pop(request, None)
         request.endpoint = None
         if endpoint.draining and not endpoint.in_flight:
             self._forget(request.model, endpoint)

@@ -23,7 +23,7 @@ class Endpoint:
         elsewhere: Requests that it has from other gateway processes.
         draining: It gets nothing new.
         healthy: What the active health check says.
-        unanswered: Those of its requests without a first byte.
+        unanswered: Those of its requests without a first byte, in the order in which they came.
         turn: Grows with each request that it gets; settles ties.
         cap: Requests that it may have when it is warm.
         weight: Its share when it is warm.
@@ -56,7 +56,7 @@ class Endpoint:
         self.elsewhere = 0
         self.draining = False
         self.healthy = True
-        self.unanswered: set[Request] = set()
+        self.unanswered: dict[Request, None] = {}
         self.turn = 0
         self.circuit = Circuit()
 

@@ -153,7 +153,7 @@ class Model:
         if request.stage is Stage.HELD:
             request.waited += now - request.since
         endpoint.in_flight += 1
-        endpoint.unanswered.add(request)
+        endpoint.unanswered[request] = None
         self._turn += 1
         endpoint.turn = self._turn
         request.endpoint = endpoint

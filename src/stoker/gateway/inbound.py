@@ -1,0 +1,360 @@
+"""A client's connection: requests are read strictly and answered in the order in which they came.
+
+llhttp refuses what has more than one reading: Content-Length together with Transfer-Encoding, or
+twice; folded lines; line breaks without a carriage return; names with blanks; chunk sizes that are
+not hexadecimal digits. What it lets pass and this gateway does not is in `_check_head`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from stoker.gateway.exchange import Exchange
+from stoker.gateway.headers import KIND
+from stoker.gateway.openai import Refusal
+
+if TYPE_CHECKING:
+    from stoker.gateway.plane import Plane
+
+_MAX_URL = 8192
+_MAX_HEADERS = 100
+_BACKLOG = 1 << 16  # bytes of pipelined requests that are read ahead of their turn
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Inbound(asyncio.Protocol):
+    """One connection of a client.
+
+    Attributes:
+        current: The request that is being answered.
+        deadline: When the connection is closed if nothing comes; infinity while a request runs.
+        stalled: Since when the client has not read; None while it does.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_bad",
+        "_body",
+        "_body_size",
+        "_content_length",
+        "_head_size",
+        "_hosts",
+        "_in_head",
+        "_in_message",
+        "_lines",
+        "_parser",
+        "_paused",
+        "_plane",
+        "_read",
+        "_ready",
+        "_total_deadline",
+        "_transfer",
+        "_url",
+        "current",
+        "deadline",
+        "stalled",
+        "transport",
+    )
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self.transport: asyncio.Transport | None = None
+        self.current: Exchange | None = None
+        self.deadline = math.inf
+        self.stalled: float | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._ready: deque[Exchange] = deque()  # parsed, their turn has not come
+        self._backlog: list[bytes] = []  # not parsed
+        self._bad: Refusal | None = None  # what to say, and then to close
+        self._paused = False
+        self._in_message = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._lines: list[bytes] = []
+        self._read: dict[bytes, bytes] = {}
+        self._hosts = 0
+        self._transfer: bytes | None = None
+        self._content_length = 0
+        self._head_size = 0
+        self._in_head = True
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._total_deadline = math.inf
+
+    # -- the transport ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._plane.inbounds.add(self)
+        self.deadline = self._plane.now() + self._plane.limits.head_timeout
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - either way it is gone
+        """The client is gone."""
+        self._plane.inbounds.discard(self)
+        self.transport = None
+        self._ready.clear()
+        self._backlog.clear()
+        current, self.current = self.current, None
+        if current is not None:
+            self._plane.client_gone(current)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than its replica writes."""
+        self.stalled = self._plane.now()
+        if self.current is not None and self.current.outbound is not None:
+            self.current.outbound.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.stalled = None
+        if self.current is not None and self.current.outbound is not None:
+            self.current.outbound.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        if self._bad is not None:
+            return
+        if self.current is None:
+            self._feed(data)
+            return
+        self._backlog.append(data)
+        if not self._paused and sum(map(len, self._backlog)) > _BACKLOG:
+            self._paused = True
+            if self.transport is not None:
+                self.transport.pause_reading()
+
+    def _feed(self, data: bytes) -> None:
+        if not self._in_message and self.current is None:
+            self.deadline = self._plane.now() + self._plane.limits.head_timeout
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The offer is not taken, which is an answer to it (RFC 9110, 7.8); what follows is
+            # not read, for it may be of the other protocol.
+            self._close_after_last()
+        except httptools.HttpParserCallbackError as error:
+            refusal = error.__context__
+            if not isinstance(refusal, Refusal):
+                raise
+            self._refuse(refusal)
+        except httptools.HttpParserError as error:
+            self._plane.count("parse_errors")
+            self._refuse(Refusal.bad_request(f"This is not valid HTTP/1.1: {error}."))
+        else:
+            if self._in_message:
+                self._look_at_rest(len(data))
+
+    def _look_at_rest(self, size: int) -> None:
+        """A request has come in part, the last piece of it *size* bytes."""
+        limits = self._plane.limits
+        if self._in_head:
+            self._head_size += size
+            if self._head_size > 2 * limits.max_head:
+                self._refuse(_head_too_large(limits.max_head))
+        elif self.current is None:
+            self.deadline = min(self._plane.now() + limits.body_timeout, self._total_deadline)
+
+    # -- the parser ------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_message = True
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        self._url += url
+        if len(self._url) > _MAX_URL:
+            message = f"The target is longer than {_MAX_URL} bytes."
+            raise Refusal(414, "invalid_request_error", message, code="uri_too_long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which is not passed on."""
+        if not self._in_head:
+            self._body_size += len(name) + len(value)
+            return
+        self._head_size += len(name) + len(value) + 4
+        key = name.lower()
+        kind = KIND.get(key, 0)
+        if kind:
+            if key == b"host":
+                self._hosts += 1
+            elif key == b"transfer-encoding":
+                self._transfer = value
+            elif key == b"content-length":
+                self._content_length = int(value)
+            elif key == b"connection" or key in self._read:
+                value = self._read.get(key, b"") + b"," + value if key in self._read else value
+                self._read[key] = value
+            else:
+                self._read[key] = value
+            if kind == 1:
+                return
+        self._lines.append(b"%b: %b\r\n" % (name, value))
+        if len(self._lines) > _MAX_HEADERS or self._head_size > self._plane.limits.max_head:
+            raise _head_too_large(self._plane.limits.max_head)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: refuse what can be refused before the body comes."""
+        self._in_head = False
+        limits = self._plane.limits
+        self._check_head()
+        if self._content_length > limits.max_body:
+            raise Refusal.too_large(limits.max_body)
+        if self._content_length or self._transfer is not None:
+            now = self._plane.now()
+            self._total_deadline = now + limits.body_total
+            if self._read.get(b"expect", b"").lower() == b"100-continue" and self.current is None:
+                self._write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._body_size += len(body)
+        if self._body_size > self._plane.limits.max_body:
+            raise Refusal.too_large(self._plane.limits.max_body)
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """A request is there."""
+        parser = self._parser
+        exchange = Exchange(self, parser.get_method(), self._url, self._lines, self._read)
+        body = self._body
+        if body:
+            exchange.body = body[0] if len(body) == 1 else b"".join(body)
+        exchange.http10 = parser.get_http_version() == "1.0"
+        exchange.keep_alive = parser.should_keep_alive()
+        self._in_message = False
+        self._reset()
+        if self.current is None and not self._ready:
+            self._begin(exchange)
+        else:
+            self._ready.append(exchange)
+
+    def _check_head(self) -> None:
+        version = self._parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            message = f"HTTP/{version} is not spoken here; HTTP/1.1 is."
+            raise Refusal(505, "invalid_request_error", message, code="http_version")
+        if self._parser.get_method() == b"CONNECT":
+            raise Refusal(405, "invalid_request_error", "This is not a proxy.", code="no_proxy")
+        if self._hosts > 1 or (version == "1.1" and not self._hosts):
+            raise Refusal.bad_request("There must be exactly one `Host`.")
+        if self._transfer is not None and (
+            version == "1.0" or self._transfer.strip().lower() != b"chunked"
+        ):
+            message = "The only `Transfer-Encoding` here is `chunked`, in HTTP/1.1."
+            raise Refusal(501, "invalid_request_error", message, code="transfer_encoding")
+
+    # -- answers ---------------------------------------------------------------------------------
+
+    def finished(self) -> None:
+        """The current request has its whole answer: the next, if there is one."""
+        current, self.current = self.current, None
+        if self.transport is None:
+            return
+        if current is not None and not current.keep_alive:
+            self.close()
+        elif self._ready or self._backlog or self._bad is not None:
+            self._plane.loop.call_soon(self._next)
+        else:
+            self.deadline = self._plane.now() + self._plane.limits.keep_alive
+
+    def close(self) -> None:
+        """Close after what is written."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close now; the client sees that its answer is not whole."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def expired(self) -> None:
+        """The deadline has come."""
+        if self._in_message and self.current is None:
+            message = "The request did not come in whole in time."
+            self._refuse(Refusal(408, "invalid_request_error", message, code="request_timeout"))
+        else:
+            self.close()
+
+    def stop(self) -> None:
+        """The gateway stops: close now if idle, after the current answer if not."""
+        if self.current is None and not self._ready:
+            self.close()
+            return
+        self._close_after_last()
+
+    def _next(self) -> None:
+        if self.current is not None or self.transport is None:
+            return
+        if self._ready:
+            self._begin(self._ready.popleft())
+            return
+        if self._bad is not None:
+            self._say_bad()
+            return
+        backlog = b"".join(self._backlog)
+        self._backlog.clear()
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        if backlog:
+            self._feed(backlog)
+
+    def _begin(self, exchange: Exchange) -> None:
+        self.current = exchange
+        self.deadline = math.inf
+        self._plane.begin(exchange)
+
+    def _close_after_last(self) -> None:
+        """No more requests: the last that was read is the last."""
+        if self._ready:
+            self._ready[-1].keep_alive = False
+        elif self.current is not None:
+            self.current.keep_alive = False
+        else:
+            self.close()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer what cannot be read when its turn comes, and close."""
+        self._bad = refusal
+        if self.current is None and not self._ready:
+            self._say_bad()
+
+    def _say_bad(self) -> None:
+        if self._bad is None or self.transport is None:
+            return
+        exchange = Exchange(self, b"", self._url, [], {})
+        exchange.keep_alive = False
+        exchange.began = self._plane.now()
+        self.current = exchange
+        self._plane.refuse(exchange, self._bad)
+
+    def _write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has a request that has no whole answer, or an answer that is not written."""
+        if self.transport is None:
+            return False
+        return self.current is not None or self.transport.get_write_buffer_size() > 0
+
+    @property
+    def peer(self) -> str | None:
+        """Where the client is; None for a Unix socket."""
+        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+        return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else None
+
+
+def _head_too_large(limit: int) -> Refusal:
+    message = f"The head has more than {_MAX_HEADERS} headers or {limit} bytes."
+    return Refusal(431, "invalid_request_error", message, code="head_too_large")

@@ -1,0 +1,290 @@
+"""What a request wants: a page of the gateway's own, or a model, by its path and its body."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from importlib.metadata import version
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import orjson
+
+from stoker.gateway import openai
+from stoker.gateway.exchange import Exchange
+from stoker.gateway.headers import is_request_id
+from stoker.gateway.keys import bearer
+from stoker.gateway.openai import Refusal
+from stoker.gateway.page import page
+from stoker.gateway.policy import Priority, fingerprint
+from stoker.gateway.report import dump
+from stoker.gateway.stats import Snapshot
+
+if TYPE_CHECKING:
+    from stoker.gateway.plane import Plane
+
+_JSON_PATHS = frozenset(path.encode() for path in openai.INFERENCE_PATHS)
+_FORM_PATHS = frozenset(path.encode() for path in openai.FORM_PATHS)
+_ENGINES = b"/engines/"
+_PAGES = frozenset({b"/v1/models", b"/health", b"/version", b"/metrics"})
+_ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+_PROMETHEUS_TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+_KEPT_OPEN = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"http2-settings", b"te"})
+
+
+class Intake:
+    """Finds out what requests want; those for a model go on to `Plane.arrive`."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self._run = os.urandom(6).hex()
+        self._numbers = count(1)
+
+    def take(self, exchange: Exchange) -> None:
+        """Answer *exchange* or send it on its way.
+
+        Raises:
+            Refusal: it is not what can be answered.
+        """
+        given = exchange.read.get(b"x-request-id")
+        if given is not None and is_request_id(given):
+            exchange.request_id = given
+        else:
+            exchange.request_id = b"%b-%x" % (self._run.encode(), next(self._numbers))
+        path = exchange.path
+        if path[:1] != b"/":  # absolute form; where a request goes is not the client's choice
+            path = exchange.path = _ORIGIN.sub(b"", path, count=1) or b"/"
+        path = path.partition(b"?")[0]
+        if path in _JSON_PATHS:
+            self._json(exchange)
+        elif path in _FORM_PATHS:
+            self._form(exchange)
+        elif path.startswith(_ENGINES):
+            self._engine(exchange, path)
+        else:
+            self._own(exchange, path)
+
+    # -- for a model -----------------------------------------------------------------------------
+
+    def _json(self, exchange: Exchange) -> None:
+        _only(exchange, b"POST")
+        self._admit(exchange)
+        plane = self._plane
+        limit = plane.limits.max_body
+        try:
+            if encoding := exchange.read.get(b"content-encoding"):
+                exchange.body = openai.decompress(exchange.body, encoding, limit)
+            envelope = openai.read_json(exchange.body, prefix=plane.prefix_affinity)
+            model = self._resolve(envelope.model)
+        except Refusal as refusal:
+            self._count(refusal)
+            raise
+        exchange.stream = envelope.stream
+        if envelope.priority:
+            exchange.priority = envelope.priority
+        if envelope.prefix:
+            exchange.affinity = fingerprint(envelope.prefix)
+        self._send(exchange, model)
+
+    def _form(self, exchange: Exchange) -> None:
+        _only(exchange, b"POST")
+        self._admit(exchange)
+        try:
+            envelope = openai.read_form(exchange.body, exchange.read.get(b"content-type", b""))
+            model = self._resolve(envelope.model)
+        except Refusal as refusal:
+            self._count(refusal)
+            raise
+        exchange.stream = envelope.stream
+        self._send(exchange, model)
+
+    def _engine(self, exchange: Exchange, path: bytes) -> None:
+        """``/engines/MODEL/PATH``: any path of the engine. Names of models may have slashes."""
+        self._admit(exchange)
+        rest = unquote(path.removeprefix(_ENGINES).decode("ascii"))
+        known = self._plane.dispatcher.resolve
+        cuts = [index for index, letter in enumerate(rest) if letter == "/"] + [len(rest)]
+        cut = next((cut for cut in reversed(cuts) if known(rest[:cut])), None)
+        if cut is None:
+            refusal = Refusal.unknown_model(rest.partition("/")[0], self._plane.dispatcher.models)
+            self._count(refusal)
+            raise refusal
+        target = rest[cut:] or "/"
+        admin = exchange.sender is not None and exchange.sender.admin
+        if openai.is_administration(target) and not admin:
+            message = f"{target} administers the engine; it takes an API key with `admin: true`."
+            raise Refusal(403, "invalid_request_error", message, code="administration")
+        depth = rest[:cut].count("/")
+        raw = path.removeprefix(_ENGINES).split(b"/", depth + 1)
+        tail = b"/" + raw[-1] if len(raw) > depth + 1 else b"/"
+        exchange.path = tail + exchange.path[len(path) :]
+        self._send(exchange, known(rest[:cut]) or "")
+
+    def _admit(self, exchange: Exchange) -> None:
+        """Ask for the API key, and whether its holder may send one more."""
+        keys = self._plane.keys
+        if keys is None:
+            # Whoever shares a key shares its turns in the queue; it is the engine that knows it.
+            exchange.key = exchange.read.get(b"authorization", b"").decode("latin-1")
+            return
+        try:
+            sender = keys.sender(bearer(exchange.read))
+        except Refusal:
+            self._plane.count("unauthorized")
+            raise
+        sender.begin(exchange.began, keys.share)
+        exchange.sender = sender
+        exchange.sender_name = exchange.key = sender.name
+        exchange.priority = sender.priority
+        exchange.lines = [
+            line
+            for line in exchange.lines
+            if not line.lower().startswith((b"authorization:", b"x-api-key:"))
+        ]
+
+    def _send(self, exchange: Exchange, model: str) -> None:
+        plane = self._plane
+        sender = exchange.sender
+        if sender is not None and sender.models is not None and model not in sender.models:
+            allowed = [name for name in plane.dispatcher.models if name in sender.models]
+            raise Refusal.unknown_model(model, allowed)
+        counters = plane.counters[model]
+        counters.incoming += 1
+        exchange.model = model
+        exchange.counters = counters
+        exchange.size = len(exchange.body)
+        read = exchange.read
+        if b"x-stoker-priority" in read:
+            exchange.priority = max(exchange.priority, _priority(read[b"x-stoker-priority"]))
+        if b"x-request-timeout" in read:
+            exchange.deadline = exchange.began + _timeout(read[b"x-request-timeout"])
+        if plane.session_header in read:
+            exchange.affinity = fingerprint(read[plane.session_header])
+        exchange.head = _head(exchange)
+        plane.arrive(exchange)
+
+    def _resolve(self, name: str | None) -> str:
+        dispatcher = self._plane.dispatcher
+        if name is None:
+            models = dispatcher.models
+            if len(models) == 1:
+                return models[0]  # as vLLM, which has one
+            known = ", ".join(f"`{model}`" for model in sorted(models)) or "none"
+            message = f"`model` is missing. Models here: {known}."
+            raise Refusal.bad_request(message, param="model")
+        model = dispatcher.resolve(name)
+        if model is None:
+            raise Refusal.unknown_model(name, dispatcher.models)
+        return model
+
+    def _count(self, refusal: Refusal) -> None:
+        unknown = refusal.code == "model_not_found"
+        self._plane.count("unknown_model" if unknown else "bad_requests")
+
+    # -- the gateway's own pages -----------------------------------------------------------------
+
+    def _own(self, exchange: Exchange, path: bytes) -> None:
+        plane = self._plane
+        path = path.rstrip(b"/")
+        one = path.startswith(b"/v1/models/")
+        if not one and path not in _PAGES:
+            shown = path.decode("latin-1") or "/"
+            message = f"No such path: {exchange.method.decode()} {shown}."
+            raise Refusal(404, "invalid_request_error", message, code="not_found")
+        _only(exchange, b"GET", b"HEAD")
+        if path.startswith(b"/v1/models"):
+            if plane.keys is not None:
+                self._admit(exchange)
+            plane.respond(exchange, orjson.dumps(self._models(exchange, path)))
+        elif path == b"/health":
+            if plane.stopping:
+                message = "The gateway is stopping."
+                raise Refusal(503, "service_unavailable", message, code="stopping")
+            plane.respond(exchange, b"")
+        elif path == b"/version":
+            plane.respond(exchange, orjson.dumps({"version": _version()}))
+        elif plane.page is not None:
+            plane.respond_later(exchange, plane.page)
+        else:
+            text = page(Snapshot.of([dump(plane)]))
+            plane.respond(exchange, text.encode(), _PROMETHEUS_TEXT)
+
+    def _models(self, exchange: Exchange, path: bytes) -> dict[str, Any]:
+        sender = exchange.sender
+        allowed = [
+            name
+            for name in self._plane.dispatcher.models
+            if sender is None or sender.models is None or name in sender.models
+        ]
+        if path == b"/v1/models":
+            return {"object": "list", "data": [self._card(name) for name in allowed]}
+        name = unquote(path.removeprefix(b"/v1/models/").decode("ascii"))
+        model = self._plane.dispatcher.resolve(name)
+        if model is None or model not in allowed:
+            raise Refusal.unknown_model(name, allowed)
+        return self._card(model)
+
+    def _card(self, name: str) -> dict[str, Any]:
+        dispatcher = self._plane.dispatcher
+        return openai.model_card(
+            name,
+            aliases=dispatcher.settings(name).aliases,
+            ready=dispatcher.ready(name),
+            waits=dispatcher.held(name) > 0,
+            created=self._plane.created,
+        )
+
+
+def _head(exchange: Exchange) -> bytes:
+    """The head for a replica, without Host and the empty line."""
+    lines = exchange.lines
+    named = exchange.read.get(b"connection", b"")
+    if named and (tokens := {token.strip() for token in named.lower().split(b",")} - _KEPT_OPEN):
+        lines = [line for line in lines if line.partition(b":")[0].lower() not in tokens]
+    if b"content-encoding" in exchange.read and exchange.path.partition(b"?")[0] in _JSON_PATHS:
+        lines = [line for line in lines if not line.lower().startswith(b"content-encoding:")]
+    return b"%b %b HTTP/1.1\r\n%bX-Request-Id: %b\r\nContent-Length: %d\r\n" % (
+        exchange.method,
+        exchange.path,
+        b"".join(lines),
+        exchange.request_id,
+        len(exchange.body),
+    )
+
+
+def _only(exchange: Exchange, *methods: bytes) -> None:
+    if exchange.method not in methods:
+        allowed = b", ".join(methods).decode()
+        message = (
+            f"{exchange.path.partition(b'?')[0].decode('latin-1')} takes {allowed}, "
+            f"not {exchange.method.decode()}."
+        )
+        raise Refusal(
+            405, "invalid_request_error", message, code="method_not_allowed", param=allowed
+        )
+
+
+def _priority(value: bytes) -> Priority:
+    word = value.strip().lower()
+    if word in {b"low", b"normal"}:
+        return Priority.LOW if word == b"low" else Priority.NORMAL
+    message = "`X-Stoker-Priority` must be `normal` or `low`."
+    raise Refusal.bad_request(message, param="X-Stoker-Priority")
+
+
+def _timeout(value: bytes) -> float:
+    match = _SECONDS.fullmatch(value.decode("latin-1").strip())
+    seconds = float(match.group(1)) * _UNITS[match.group(2)] if match else 0.0
+    if seconds <= 0:
+        message = "`X-Request-Timeout` must be a time above 0, such as `30`, `30s` or `500ms`."
+        raise Refusal.bad_request(message, param="X-Request-Timeout")
+    return seconds
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    return version("stoker")

@@ -1,0 +1,501 @@
+"""A replica's connection: a request goes out, and its answer is passed on as it comes.
+
+The parser sees every byte before the client does, so that what is not HTTP, or goes on after its
+end, is not passed on. The bytes themselves are not taken apart: an answer in chunks goes out in
+the replica's own chunks. Only where the client's framing must differ (it speaks HTTP/1.0, or has
+had a sign of life already) are the pieces framed anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from stoker.gateway.exchange import Exchange, Sent
+from stoker.gateway.headers import passed_on, value_of
+from stoker.gateway.policy import Failure
+
+if TYPE_CHECKING:
+    from stoker.gateway.plane import Plane
+    from stoker.gateway.pool import Pool
+
+_MAX_HEAD = 1 << 16
+_WHOLE = 1 << 20  # an answer in one piece of up to so many bytes is passed on when it is whole
+_TAIL = 8  # pieces; `usage` and the last finish_reason stand at the end
+_TOKENS = re.compile(rb'"(?:completion|output)_tokens":\s*(\d+)')
+_ABORTED = re.compile(rb'"finish_reason":\s*"abort"')
+_EVENT_END = b"\n\n\r\n"  # an event and the chunk around it end
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Outbound(asyncio.Protocol):
+    """One connection to a replica; it has one request at a time.
+
+    Attributes:
+        exchange: What it works for, None while it is idle.
+        seen: When the replica last gave a sign of life, to a second.
+        idle_since: When it was put back into its pool.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_client",
+        "_close_delimited",
+        "_complete",
+        "_content_length",
+        "_counted",
+        "_events",
+        "_head_complete",
+        "_head_done",
+        "_interim",
+        "_is_events",
+        "_keep",
+        "_last",
+        "_parser",
+        "_paused",
+        "_plane",
+        "_reframe",
+        "_reused",
+        "_tail",
+        "_whole",
+        "exchange",
+        "idle_since",
+        "pool",
+        "seen",
+        "transport",
+    )
+
+    def __init__(self, plane: Plane, pool: Pool) -> None:
+        self._plane = plane
+        self.pool = pool
+        self.transport: asyncio.Transport | None = None
+        self.exchange: Exchange | None = None
+        self.seen = 0.0
+        self.idle_since = 0.0
+        self._parser = httptools.HttpResponseParser(self)
+        self._reused = False
+        self._paused = False
+        self._tail: deque[bytes] = deque(maxlen=_TAIL)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._buffer = b""
+        self._head_done = False
+        self._interim = 0
+        self._complete = False
+        self._keep = False
+        self._head_complete = False
+        self._content_length = -1  # -1: it does not say
+        self._close_delimited = False
+        self._whole: list[bytes] | None = None
+        self._reframe: _Pieces | None = None
+        self._is_events = False
+        self._events = 0
+        self._counted = 0
+        self._last = 0.0
+        self._tail.clear()
+
+    # -- the request -----------------------------------------------------------------------------
+
+    def start(self, exchange: Exchange) -> None:
+        """Send the request of *exchange*."""
+        self._clear()
+        self.exchange = exchange
+        exchange.outbound = self
+        self.seen = self._plane.coarse
+        if exchange.http10 or exchange.sent is not Sent.NOTHING or exchange.method == b"HEAD":
+            self._reframe = _Pieces()
+            self._parser = httptools.HttpResponseParser(_Reframed(self, self._reframe))
+        transport = self.transport
+        client = exchange.inbound.transport if exchange.inbound is not None else None
+        if transport is None or client is None:
+            return
+        self._client = client
+        self._plane.outbounds.add(self)
+        head = exchange.head + self.pool.host_line
+        if exchange.spooled is not None:
+            transport.write(head)
+            self._plane.send_spooled(exchange, self)
+        elif len(exchange.body) < _MAX_HEAD:
+            transport.write(head + exchange.body)
+        else:
+            transport.writelines((head, exchange.body))
+
+    def write(self, data: bytes) -> None:
+        """A piece of a body that is read from disk."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the replica has not taken yet."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def drop(self) -> None:
+        """The request is not wanted any more: the engine sees the connection close, and stops."""
+        self.exchange = None
+        self._plane.outbounds.discard(self)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def pause_reading(self) -> None:
+        """The client is slow."""
+        if self.transport is not None and not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client has caught up."""
+        if self.transport is not None and self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    # -- the transport ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The replica has taken the connection."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.pool.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The replica has closed it, or was asked to."""
+        self.transport = None
+        self.pool.discard(self)
+        self._plane.outbounds.discard(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        exchange.outbound = None
+        if self._close_delimited and exc is None:
+            self._pass_end(exchange)
+            self._plane.answered(exchange, broken=self._aborted())
+        elif exchange.sent is Sent.ANSWER:
+            self._plane.cut(exchange, between_events=self._between_events())
+        elif self._reused and not self._buffer and not self._head_done:
+            # It was closed while idle and the request crossed with that: nothing speaks against
+            # the replica, which is asked again over a new connection.
+            self._plane.redial(exchange)
+        elif self._head_done:
+            self._plane.failed(exchange, Failure.BROKEN_ANSWER)
+        else:
+            bad = Failure.BAD_ANSWER if self._buffer else Failure.NO_ANSWER
+            self._plane.failed(exchange, bad)
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of an answer."""
+        exchange = self.exchange
+        if exchange is None:
+            self.close()  # nobody asked
+            return
+        self.seen = self._plane.coarse
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:  # also an upgrade, which nobody asked for
+            self._bad(exchange)
+            return
+        if self._head_done:
+            self._pass(exchange, data)
+        elif self._head_complete:
+            self._begin_answer(exchange, self._buffer + data)
+        else:
+            self._buffer += data
+            if len(self._buffer) > _MAX_HEAD:
+                self._bad(exchange)
+
+    # -- the parser ------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """An answer begins; a second one was not asked for."""
+        if self._complete:
+            raise ValueError
+
+    def on_headers_complete(self) -> None:
+        """A head has come in whole."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._interim += 1
+        else:
+            self._head_complete = True
+
+    def on_message_complete(self) -> None:
+        """The answer is over, unless it was an interim one."""
+        if self._head_complete:
+            self._complete = True
+            self._keep = self._parser.should_keep_alive()  # afterwards llhttp knows no more
+
+    # -- the answer ------------------------------------------------------------------------------
+
+    def _begin_answer(self, exchange: Exchange, data: bytes) -> None:
+        """The head of an answer, and perhaps some of its body, is in *data*."""
+        start = 0
+        for _ in range(self._interim):  # 1xx say nothing that a client of this gateway needs
+            start = data.index(b"\r\n\r\n", start) + 4
+        end = data.index(b"\r\n\r\n", start) + 4
+        head, body = data[start : end - 2], data[end:]
+        exchange.status = status = self._parser.get_status_code()
+        if status == 503 and self._plane.has_other(exchange):
+            # A replica that is full says so as one that drains does.
+            self._forget(exchange)
+            self._plane.failed(exchange, Failure.UNAVAILABLE)
+            return
+        self._buffer = b""
+        self._head_done = True
+        empty = exchange.method == b"HEAD" or status in {204, 304}
+        if not self._read_framing(head, empty=empty) or (empty and body):
+            self._bad(exchange)
+        elif self._reframe is not None:
+            self._begin_reframed(exchange, head, empty=empty)
+        else:
+            self._begin_verbatim(exchange, head, body)
+
+    def _read_framing(self, head: bytes, *, empty: bool) -> bool:
+        """How the answer's body ends. False: in a way that this gateway does not know."""
+        lower = head.lower()
+        length = value_of(head, lower, b"content-length")
+        coding = value_of(head, lower, b"transfer-encoding")
+        if coding and coding.lower() != b"chunked":
+            return False
+        self._is_events = b"\r\ncontent-type: text/event-stream" in lower
+        self._content_length = int(length) if length else -1
+        self._close_delimited = not (length or coding or empty)
+        if empty:
+            self._content_length = -1
+            if not self._complete:  # llhttp does not know what was asked
+                self._complete = True
+                self._parser = httptools.HttpResponseParser(self)
+        return True
+
+    def _begin_verbatim(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        head = passed_on(head, exchange.request_id)
+        if self._close_delimited:
+            head += b"Transfer-Encoding: chunked\r\n"
+        if not exchange.keep_alive:
+            head += b"Connection: close\r\n"
+        head += b"\r\n"
+        if 0 <= self._content_length <= _WHOLE and not self._is_events:
+            self._whole = [head]
+            self._pass(exchange, body)
+            return
+        self._plane.first_byte(exchange, events=self._is_events)
+        self._last = self._plane.now()
+        exchange.sent = Sent.ANSWER
+        if self._close_delimited:
+            self._client.write(head)
+            if body:
+                self._pass(exchange, body)
+            return
+        self._meter(exchange, body)
+        self._client.write(head + body)
+        if self._complete:
+            self._end(exchange)
+
+    def _pass(self, exchange: Exchange, data: bytes) -> None:
+        """A piece of the body."""
+        if self._whole is not None:
+            if self._complete and len(self._whole) == 1:
+                self._pass_whole(exchange, self._whole[0], data)
+                return
+            self._whole.append(data)
+            if self._complete:
+                self._pass_whole(exchange, self._whole[0], b"".join(self._whole[1:]))
+            return
+        if self._reframe is not None:
+            self._pass_reframed(exchange)
+            return
+        self._meter(exchange, data)
+        if self._close_delimited:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._client.write(data)
+        if self._complete:
+            self._end(exchange)
+
+    def _pass_whole(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        if b'"abort"' in body and _ABORTED.search(body):
+            # vLLM on SIGTERM: 200, what there was so far, finish_reason "abort".
+            self._forget(exchange)
+            self._plane.failed(exchange, Failure.ABORTED)
+            return
+        if used := _TOKENS.findall(body, max(len(body) - 4096, 0)):
+            self._plane.tokens(exchange, int(used[-1]))
+        self._plane.first_byte(exchange, events=False)
+        exchange.sent = Sent.ANSWER
+        exchange.size_out = len(body)
+        self._client.write(head + body)
+        self._end(exchange)
+
+    def _pass_end(self, exchange: Exchange) -> None:
+        """The answer of a replica that closes at the end is over."""
+        if self._reframe is not None:
+            self._reframe.ended = True
+            self._client.write(self._reframe.last())
+        else:
+            self._client.write(_LAST_CHUNK)
+        self._count_rest(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        self._count_rest(exchange)
+        aborted = self._is_events and self._aborted()
+        self._release(exchange)
+        self._plane.answered(exchange, broken=aborted)
+
+    def _release(self, exchange: Exchange) -> None:
+        """Back into the pool, if the replica keeps the connection and this parser knows its end."""
+        self.exchange = None
+        exchange.outbound = None
+        self._plane.outbounds.discard(self)
+        if self._reframe is None and self._complete and self._keep:
+            self._reused = True
+            self.idle_since = self._plane.coarse
+            self.resume_reading()
+            self.pool.put(self)
+        else:
+            self.close()
+
+    def _forget(self, exchange: Exchange) -> None:
+        """The rest of the answer is not wanted."""
+        exchange.outbound = None
+        self.drop()
+
+    def _bad(self, exchange: Exchange) -> None:
+        """What came is not HTTP, or goes on after its end."""
+        began = exchange.sent is Sent.ANSWER
+        between = self._between_events()
+        self._forget(exchange)
+        if began:
+            self._plane.cut(exchange, between_events=between)
+        else:
+            self._plane.failed(exchange, Failure.BAD_ANSWER)
+
+    # -- framed anew -----------------------------------------------------------------------------
+
+    def _begin_reframed(self, exchange: Exchange, head: bytes, *, empty: bool) -> None:
+        pieces = self._reframe
+        if pieces is None:
+            return
+        self._plane.first_byte(exchange, events=self._is_events)
+        self._last = self._plane.now()
+        if exchange.sent is Sent.HEARTBEAT:
+            pieces.chunks = not exchange.http10
+            pieces.only_events = not self._is_events or exchange.status >= 400
+        else:
+            framed = empty or self._content_length >= 0  # it needs no chunks
+            head = passed_on(head, exchange.request_id, framing=framed)
+            exchange.keep_alive = exchange.keep_alive and framed
+            connection = b"keep-alive" if exchange.keep_alive else b"close"
+            self._client.write(head + b"Connection: %b\r\n\r\n" % connection)
+        exchange.sent = Sent.ANSWER
+        if empty:
+            self._end(exchange)
+            return
+        self._pass_reframed(exchange)
+
+    def _pass_reframed(self, exchange: Exchange) -> None:
+        pieces = self._reframe
+        if pieces is None:
+            return
+        if self._complete:
+            pieces.ended = True
+        elif pieces.only_events:
+            return  # an error: it becomes one event when it is whole
+        data = pieces.take()
+        if data:
+            self._meter(exchange, data)
+            self._client.write(pieces.framed(data))
+        if self._complete:
+            self._client.write(pieces.last())
+            self._end(exchange)
+
+    # -- what is counted -------------------------------------------------------------------------
+
+    def _meter(self, exchange: Exchange, data: bytes) -> None:
+        """Count the tokens of a stream without taking it apart.
+
+        vLLM sends an event a token, between one event with the role and perhaps one with the
+        usage: two less than the events were tokens for sure, and the usage corrects it.
+        """
+        exchange.size_out += len(data)
+        if not self._is_events or exchange.counters is None:
+            return
+        counters = exchange.counters
+        now = self._plane.now()
+        counters.chunks += 1
+        counters.inter_chunk.observe(now - self._last)
+        self._last = now
+        self._tail.append(data)
+        self._events += data.count(b"data: {")
+        tokens = self._events - 2
+        if tokens > self._counted:
+            counters.output_tokens += tokens - self._counted
+            self._counted = tokens
+
+    def _count_rest(self, exchange: Exchange) -> None:
+        if not self._is_events or exchange.counters is None:
+            return
+        used = _TOKENS.findall(b"".join(self._tail))
+        tokens = int(used[-1]) if used else self._events - 1
+        if tokens > self._counted:
+            exchange.counters.output_tokens += tokens - self._counted
+            self._counted = tokens
+
+    def _aborted(self) -> bool:
+        return _ABORTED.search(b"".join(self._tail)) is not None
+
+    def _between_events(self) -> bool:
+        """Whether an event, and the chunk that it came in, has just ended."""
+        if not self._is_events:
+            return False
+        if self._reframe is not None or self._close_delimited:
+            return bool(self._tail) and self._tail[-1].endswith(b"\n\n")
+        return b"".join(self._tail).endswith(_EVENT_END)
+
+
+class _Pieces:
+    """The body of an answer without its framing, and how the client is to get it."""
+
+    __slots__ = ("_waiting", "chunks", "ended", "only_events")
+
+    def __init__(self) -> None:
+        self._waiting: list[bytes] = []
+        self.chunks = False  # for a client of HTTP/1.1 that has had a head of ours
+        self.only_events = False  # what is no stream goes into one event of that stream
+        self.ended = False
+
+    def add(self, body: bytes) -> None:
+        self._waiting.append(body)
+
+    def take(self) -> bytes:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        if self.only_events and data:
+            return b"data: " + data.replace(b"\r", b"").replace(b"\n", b"\ndata: ") + b"\n\n"
+        return data
+
+    def framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data
+
+    def last(self) -> bytes:
+        return _LAST_CHUNK if self.chunks else b""
+
+
+class _Reframed:
+    """The parser's callbacks of a connection whose answer is framed anew."""
+
+    __slots__ = ("_pieces", "on_headers_complete", "on_message_begin", "on_message_complete")
+
+    def __init__(self, outbound: Outbound, pieces: _Pieces) -> None:
+        self._pieces = pieces
+        self.on_message_begin = outbound.on_message_begin
+        self.on_headers_complete = outbound.on_headers_complete
+        self.on_message_complete = outbound.on_message_complete
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.add(body)

@@ -1,0 +1,561 @@
+"""The data plane: sockets on one side, the policy on the other.
+
+A request comes from an `Inbound` connection, `Intake` finds its model, the policy's `Dispatcher`
+says where and when it goes, an `Outbound` connection takes it there and its answer back. Nothing
+here waits for a single request: there is no task and no timer for one that finds its replica ready
+and connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from stoker.gateway.access_log import AccessLog
+from stoker.gateway.exchange import Exchange, Sent
+from stoker.gateway.inbound import Inbound
+from stoker.gateway.intake import Intake
+from stoker.gateway.keys import Keys
+from stoker.gateway.openai import Refusal
+from stoker.gateway.outbound import Outbound
+from stoker.gateway.policy import (
+    Action,
+    Dispatch,
+    Dispatcher,
+    Endpoint,
+    EndpointSpec,
+    Failure,
+    Hold,
+    ModelSettings,
+    Recall,
+    Refuse,
+    Stage,
+)
+from stoker.gateway.pool import Pool
+from stoker.gateway.refusals import refusal_of
+from stoker.gateway.respond import EVENTS_HEAD, HEARTBEAT, HEARTBEAT_CHUNK, answer, chunk
+from stoker.gateway.settings import Limits
+from stoker.gateway.spool import Spooled
+from stoker.gateway.stats import CLIENT_GONE, ModelCounters
+
+SWEEP = 0.5  # seconds between two looks for what has been silent for too long
+_SPOOL_AHEAD = 1 << 20  # bytes that a replica may be behind
+
+
+class Plane:
+    """All connections and requests of one gateway process.
+
+    Attributes:
+        now: Seconds of the clock that the whole machine shares.
+        coarse: The time of the last sweep; where half a second does not matter.
+        counters: By model.
+        other: What is counted without a model.
+        on_change: Called when requests come, wait or end; once until `changes_told`.
+        on_held: Called with the model when a request waits and there is no replica.
+        session_header: In lower case; requests that share its value share a replica.
+        prefix_affinity: Requests whose prompts begin alike share a replica.
+        page: The metrics page of all processes; None: this one is all there is.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits,
+        *,
+        now: Callable[[], float],
+        created: float,
+        keys: Keys | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self.loop = loop
+        self.limits = limits
+        self.now = now
+        self.created = created
+        self.coarse = now()
+        self.dispatcher = Dispatcher()
+        self.counters: dict[str, ModelCounters] = {}
+        self.other: defaultdict[str, int] = defaultdict(int)
+        self.inbounds: set[Inbound] = set()
+        self.outbounds: set[Outbound] = set()
+        self.keys = keys
+        self.access_log = access_log
+        self.on_change: Callable[[], None] = lambda: None
+        self.on_held: Callable[[str], None] = lambda _model: None
+        self.page: Callable[[], Awaitable[str]] | None = None
+        self.stopping = False
+        self.session_header = b"x-session-id"
+        self.prefix_affinity = False
+        self._intake = Intake(self)
+        self._pools: dict[str, Pool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._beats: set[Exchange] = set()
+        self._deadlines: list[tuple[float, int, Exchange]] = []
+        self._numbers = count()
+        self._sweeper = loop.call_later(SWEEP, self._sweep)
+
+    # -- models and replicas ---------------------------------------------------------------------
+
+    def set_models(self, models: Sequence[ModelSettings]) -> None:
+        """The models that exist, even without a replica."""
+        for settings in models:  # from now on, so that rate() sees a first request
+            self.counters.setdefault(settings.name, ModelCounters())
+        self._perform(self.dispatcher.set_models(models, self.now()))
+        self._plan()
+
+    def set_endpoints(self, model: str, endpoints: Iterable[EndpointSpec]) -> None:
+        """The replicas of *model* that may get requests."""
+        self._perform(self.dispatcher.set_endpoints(model, endpoints, self.now()))
+        self._plan()
+        self.on_change()
+
+    def set_health(self, model: str, name: str, *, healthy: bool) -> None:
+        """What the health check says of a replica."""
+        self._perform(self.dispatcher.set_health(model, name, healthy=healthy, now=self.now()))
+        self._plan()
+
+    def set_elsewhere(self, model: str, name: str, requests: int) -> None:
+        """Requests that a replica has from other processes."""
+        self._perform(self.dispatcher.set_elsewhere(model, name, requests, self.now()))
+        self._plan()
+
+    def remove_endpoint(self, model: str, name: str) -> None:
+        """A replica is gone, whatever it had."""
+        self._perform(self.dispatcher.remove(model, name, self.now()))
+        self._plan()
+        self.on_change()
+
+    def start_failed(self, model: str, why: str) -> None:
+        """There will be no replica of *model* for those that wait."""
+        self._perform(self.dispatcher.start_failed(model, why, self.now()))
+
+    # -- a request's way -------------------------------------------------------------------------
+
+    def begin(self, exchange: Exchange) -> None:
+        """A request has come in whole."""
+        exchange.began = self.now()
+        try:
+            self._intake.take(exchange)
+        except Refusal as refusal:
+            self.refuse(exchange, refusal)
+
+    def arrive(self, exchange: Exchange) -> None:
+        """Its model is known: the policy decides."""
+        now = exchange.began
+        if exchange.deadline is not None:
+            heappush(self._deadlines, (exchange.deadline, next(self._numbers), exchange))
+        self._perform(self.dispatcher.arrive(exchange, now))
+        if exchange.stage is Stage.HELD:
+            self._plan()
+        self.on_change()
+
+    def first_byte(self, exchange: Exchange, *, events: bool) -> None:
+        """An answer begins to come."""
+        now = self.now()
+        if exchange.counters is not None and events:
+            exchange.counters.first_token(now, now - exchange.began)
+        actions = self.dispatcher.first_byte(exchange, now)
+        if actions:
+            self._perform(actions)
+
+    def tokens(self, exchange: Exchange, count: int) -> None:
+        """An answer in one piece says how many tokens it has."""
+        if exchange.counters is not None:
+            exchange.counters.output_tokens += count
+
+    def answered(self, exchange: Exchange, *, broken: bool) -> None:
+        """The whole answer is written; *broken*: the engine says that it ended early."""
+        now = self.now()
+        if exchange.counters is not None:
+            exchange.counters.in_flight -= 1
+            exchange.counters.truncated += broken
+            outcome = "aborted" if broken else "ok" if exchange.status < 500 else "error"
+            exchange.counters.replicas[exchange.replica, outcome] += 1
+        actions = self.dispatcher.done(exchange, now)
+        exchange.sent = Sent.ALL
+        self._finish(exchange, exchange.status, now)
+        if actions:
+            self._perform(actions)
+
+    def cut(self, exchange: Exchange, *, between_events: bool) -> None:
+        """The replica went away half way through its answer.
+
+        A stream gets an event that says so, where one can stand. Then the connection closes
+        without the last chunk, so that those who do not know that event see it, too.
+        """
+        now = self.now()
+        if exchange.counters is not None:
+            exchange.counters.in_flight -= 1
+            exchange.counters.truncated += 1
+            exchange.counters.replicas[exchange.replica, "broken"] += 1
+        actions = self.dispatcher.done(exchange, now, broken=True)
+        inbound = exchange.inbound
+        if between_events and inbound is not None and inbound.transport is not None:
+            message = "The replica went away before the end of its answer."
+            event = Refusal(502, "bad_gateway", message, code="replica_lost").event()
+            inbound.transport.write(event if exchange.http10 else chunk(event))
+        exchange.keep_alive = False
+        self._finish(exchange, exchange.status, now)
+        self._perform(actions)
+
+    def failed(self, exchange: Exchange, failure: Failure) -> None:
+        """The replica failed the request and the client has nothing of an answer yet."""
+        now = self.now()
+        exchange.outbound = None
+        exchange.retries += 1
+        if exchange.counters is not None:
+            exchange.counters.in_flight -= 1
+            exchange.counters.retries[failure.value] += 1
+            exchange.counters.replicas[exchange.replica, failure.value] += 1
+        self._perform(self.dispatcher.fail(exchange, failure, now))
+        self._plan()
+
+    def has_other(self, exchange: Exchange) -> bool:
+        """Whether another replica could take the request."""
+        return self.dispatcher.has_other(exchange, self.now())
+
+    def redial(self, exchange: Exchange) -> None:
+        """Ask the same replica over a new connection."""
+        endpoint = exchange.endpoint
+        if endpoint is not None:
+            exchange.attempt += 1
+            self._spawn(self._dial(exchange, endpoint, self._pool(endpoint.url)))
+
+    def client_gone(self, exchange: Exchange) -> None:
+        """The client has closed its connection before it had all."""
+        exchange.inbound = None
+        now = self.now()
+        at_replica = exchange.endpoint is not None
+        if exchange.outbound is not None:
+            exchange.outbound.drop()
+            exchange.outbound = None
+        actions = self.dispatcher.cancel(exchange, now)
+        if exchange.counters is not None and at_replica:
+            exchange.counters.in_flight -= 1
+            exchange.counters.replicas[exchange.replica, "cancelled"] += 1
+        self._finish(exchange, CLIENT_GONE, now)
+        self._perform(actions)
+
+    def refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        """Answer with an error of the gateway's own."""
+        if exchange.counters is not None:
+            exchange.counters.refused[refusal.code or "bad_request"] += 1
+        if self.stopping:
+            exchange.keep_alive = False
+        if exchange.sent is Sent.HEARTBEAT:
+            self._write(exchange, chunk(refusal.event()) + b"0\r\n\r\n")
+        else:
+            self._write(exchange, answer(exchange, refusal.status, refusal.body(), refusal=refusal))
+        exchange.sent = Sent.ALL
+        self._finish(exchange, refusal.status, self.now())
+
+    def respond(
+        self, exchange: Exchange, body: bytes, content_type: bytes = b"application/json"
+    ) -> None:
+        """Answer with something that the gateway knows itself."""
+        self._write(exchange, answer(exchange, 200, body, content_type=content_type))
+        exchange.sent = Sent.ALL
+        self._finish(exchange, 200, self.now())
+
+    def respond_later(self, exchange: Exchange, page: Callable[[], Awaitable[str]]) -> None:
+        """Answer with a page of text that others have to be asked for."""
+
+        async def respond() -> None:
+            text = await page()
+            if exchange.inbound is not None:
+                self.respond(exchange, text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+        self._spawn(respond())
+
+    def count(self, name: str) -> None:
+        """Count what has no model."""
+        self.other[name] += 1
+
+    # -- stop ------------------------------------------------------------------------------------
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new requests and those that wait, let the others finish for *grace* seconds.
+
+        Whoever still connects meanwhile hears 503, which says more than a refused connection.
+        """
+        self.stopping = True
+        self._perform(self.dispatcher.stop(self.now()))
+        for inbound in tuple(self.inbounds):
+            inbound.stop()
+        until = self.now() + grace
+        while any(i.busy for i in self.inbounds) and self.now() < until:  # noqa: ASYNC110 - many
+            await asyncio.sleep(0.02)
+        self.close()
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._sweeper.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        for inbound in tuple(self.inbounds):
+            inbound.abort()
+        for outbound in tuple(self.outbounds):
+            outbound.drop()
+        for pool in self._pools.values():
+            pool.close_idle(self.now(), age=0.0)
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self.access_log is not None:
+            self.access_log.close()
+
+    # -- inside: the policy's orders -------------------------------------------------------------
+
+    def _perform(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            kind = type(action)
+            exchange = action.request
+            if not isinstance(exchange, Exchange):
+                continue
+            if kind is Dispatch:
+                self._dispatch(exchange, action.endpoint)  # type: ignore[union-attr]
+            elif isinstance(action, Hold):
+                self._hold(exchange, cold=action.cold)
+            elif isinstance(action, Refuse):
+                self.refuse(exchange, refusal_of(action, self.dispatcher.models))
+            elif isinstance(action, Recall):
+                self._recall(exchange)
+
+    def _dispatch(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        counters = exchange.counters
+        if counters is not None:
+            counters.in_flight += 1
+            counters.hold.observe(exchange.waited)
+        exchange.replica = endpoint.name
+        exchange.attempt += 1
+        pool = self._pools.get(endpoint.url) or self._pool(endpoint.url)
+        outbound = pool.take(self.coarse)
+        if outbound is not None:
+            outbound.start(exchange)
+        else:
+            self._spawn(self._dial(exchange, endpoint, pool))
+
+    def _hold(self, exchange: Exchange, *, cold: bool) -> None:
+        if cold:
+            self.on_held(exchange.model)
+        if exchange.stream and self.limits.heartbeat and not exchange.http10:
+            if exchange.sent is Sent.NOTHING:
+                exchange.beat_at = self.now() + self.limits.heartbeat
+            self._beats.add(exchange)
+        if len(exchange.body) >= self.limits.spool:
+            self._spawn(self._spool(exchange))
+
+    def _recall(self, exchange: Exchange) -> None:
+        exchange.attempt += 1
+        exchange.retries += 1
+        if exchange.counters is not None:
+            exchange.counters.in_flight -= 1
+            exchange.counters.retries[Failure.WITHDRAWN.value] += 1
+            exchange.counters.replicas[exchange.replica, Failure.WITHDRAWN.value] += 1
+        if exchange.outbound is not None:
+            exchange.outbound.drop()
+            exchange.outbound = None
+
+    def _plan(self) -> None:
+        """Let the policy's next timer wake us."""
+        due = self.dispatcher.next_timer(self.now()) if self.dispatcher.waits else None
+        if due is None:
+            return
+        if self._timer is not None:
+            if self._timer_at <= due:
+                return
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = self.loop.call_later(max(due - self.now(), 0.0), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._perform(self.dispatcher.tick(self.now()))
+        self._plan()
+
+    # -- inside: connections ---------------------------------------------------------------------
+
+    def _pool(self, url: str) -> Pool:
+        pool = self._pools.get(url)
+        if pool is None:
+            pool = self._pools[url] = Pool(url)
+        return pool
+
+    async def _dial(self, exchange: Exchange, endpoint: Endpoint, pool: Pool) -> None:
+        attempt = exchange.attempt
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout):
+                outbound = await self._connect(pool)
+        except (OSError, TimeoutError, ssl.SSLError):
+            if exchange.attempt == attempt and exchange.endpoint is endpoint:
+                self.failed(exchange, Failure.CONNECT)
+            return
+        if exchange.attempt == attempt and exchange.endpoint is endpoint:
+            outbound.start(exchange)
+        else:
+            outbound.close()
+
+    async def _connect(self, pool: Pool) -> Outbound:
+        def make() -> Outbound:
+            return Outbound(self, pool)
+
+        if pool.unix is not None:
+            _, outbound = await self.loop.create_unix_connection(make, pool.unix)
+        else:
+            _, outbound = await self.loop.create_connection(
+                make, pool.host, pool.port, ssl=pool.tls
+            )
+        return outbound
+
+    async def _spool(self, exchange: Exchange) -> None:
+        try:
+            spooled = await asyncio.to_thread(Spooled.write, exchange.body)
+        except OSError:
+            self.count("spool_errors")  # it waits in memory, then
+            return
+        if exchange.stage is Stage.HELD and exchange.spooled is None:
+            exchange.spooled, exchange.body = spooled, b""
+        else:
+            spooled.close()
+
+    def send_spooled(self, exchange: Exchange, outbound: Outbound) -> None:
+        """Read a body from disk as fast as the replica takes it."""
+        self._spawn(self._send_spooled(exchange, outbound))
+
+    async def _send_spooled(self, exchange: Exchange, outbound: Outbound) -> None:
+        spooled, offset = exchange.spooled, 0
+        while spooled is not None and offset < spooled.size:
+            piece = await asyncio.to_thread(spooled.read, offset)
+            while self._is_behind(outbound) and outbound.exchange is exchange:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            if outbound.exchange is not exchange or not piece:
+                return
+            outbound.write(piece)
+            offset += len(piece)
+
+    @staticmethod
+    def _is_behind(outbound: Outbound) -> bool:
+        return outbound.backlog > _SPOOL_AHEAD
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- inside: answers -------------------------------------------------------------------------
+
+    def _write(self, exchange: Exchange, data: bytes) -> None:
+        inbound = exchange.inbound
+        if inbound is not None and inbound.transport is not None:
+            inbound.transport.write(data)
+
+    def _finish(self, exchange: Exchange, status: int, now: float) -> None:
+        exchange.stage = Stage.OVER
+        counters = exchange.counters
+        if counters is not None:
+            counters.by_code[status] += 1
+            counters.duration.observe(now - exchange.began)
+        if self._beats:
+            self._beats.discard(exchange)
+        if exchange.spooled is not None:
+            exchange.spooled.close()
+            exchange.spooled = None
+        if exchange.sender is not None:
+            exchange.sender.running -= 1
+            exchange.sender = None
+        if self.access_log is not None:
+            self.access_log.write(exchange, status, now)
+        inbound, exchange.inbound = exchange.inbound, None
+        exchange.body = b""
+        self.on_change()
+        if inbound is not None:
+            inbound.finished()
+
+    # -- inside: what happens by and by ----------------------------------------------------------
+
+    def _sweep(self) -> None:
+        now = self.coarse = self.now()
+        self._sweep_connections(now)
+        for exchange in tuple(self._beats):
+            if now >= exchange.beat_at:
+                self._beat(exchange, now)
+        while self._deadlines and self._deadlines[0][0] <= now:
+            self._late(heappop(self._deadlines)[2], now)
+        for counters in self.counters.values():
+            counters.mark_tokens(now)
+        if self.keys is not None:
+            self.keys.reload_if_changed(now)
+        if self.access_log is not None:
+            self.access_log.flush()
+        self._sweeper = self.loop.call_later(SWEEP, self._sweep)
+
+    def _sweep_connections(self, now: float) -> None:
+        for inbound in tuple(self.inbounds):
+            if now >= inbound.deadline:
+                inbound.expired()
+            elif inbound.stalled is not None and now - inbound.stalled > self.limits.idle_timeout:
+                inbound.abort()
+        for outbound in tuple(self.outbounds):
+            if now - outbound.seen > self.limits.idle_timeout:
+                self._silent(outbound)
+        for url, pool in tuple(self._pools.items()):
+            pool.close_idle(now)
+            if not pool.connections:
+                del self._pools[url]
+
+    def _silent(self, outbound: Outbound) -> None:
+        """A replica has not said a word for too long."""
+        exchange = outbound.exchange
+        outbound.drop()
+        if exchange is None:
+            return
+        exchange.outbound = None
+        if exchange.sent is Sent.ANSWER:
+            self.cut(exchange, between_events=False)
+            return
+        message = f"The replica {exchange.replica} sent nothing for too long."
+        self._give_up(
+            exchange, Refusal(504, "timeout", message, code="idle_timeout", retry_after=5)
+        )
+
+    def _late(self, exchange: Exchange, now: float) -> None:
+        """The client's own time is over and its answer has not begun."""
+        if exchange.stage is not Stage.SENT:
+            return
+        allowed = (exchange.deadline or now) - exchange.began
+        message = f"The model `{exchange.model}` had not begun to answer after {allowed:g} s."
+        retry_after = self.dispatcher.retry_after(exchange.model, now)
+        refusal = Refusal(
+            504, "timeout", message, code="deadline_exceeded", retry_after=retry_after
+        )
+        if exchange.outbound is not None:
+            exchange.outbound.drop()
+            exchange.outbound = None
+        self._give_up(exchange, refusal)
+
+    def _give_up(self, exchange: Exchange, refusal: Refusal) -> None:
+        """End a request that is at a replica."""
+        if exchange.counters is not None:
+            exchange.counters.in_flight -= 1
+            exchange.counters.replicas[exchange.replica, "timeout"] += 1
+        actions = self.dispatcher.cancel(exchange, self.now())
+        self.refuse(exchange, refusal)
+        self._perform(actions)
+
+    def _beat(self, exchange: Exchange, now: float) -> None:
+        """A sign of life for a stream that waits."""
+        if exchange.stage is not Stage.HELD and exchange.sent is Sent.NOTHING:
+            return  # a replica has it, and may answer any moment; if it fails it may wait again
+        if exchange.sent is Sent.NOTHING:
+            exchange.sent = Sent.HEARTBEAT
+            exchange.status = 200
+            self._write(exchange, EVENTS_HEAD % exchange.request_id)
+        if exchange.sent is not Sent.HEARTBEAT:
+            return
+        self._write(exchange, HEARTBEAT_CHUNK if self.limits.heartbeat_chunks else HEARTBEAT)
+        exchange.beat_at = now + self.limits.heartbeat
