@@ -230,8 +230,8 @@ class Dispatcher:
         self._give_back(request, endpoint)
         request.tried |= {endpoint.name}
         self._retry(model, request, failure, now, out)
-        if request.stage is Stage.OVER and model is not None and model.waiting:
-            model.fill(now, out)  # others may have the place that it leaves
+        if model is not None and model.waiting:
+            model.fill(now, out)  # if it is refused, others may have the place that it leaves
         return out
 
     def has_other(self, request: Request, now: float) -> bool:
