@@ -320,3 +320,17 @@ def test_resets_are_found_in_each_series_for_itself(series, cells_at_once):
 def test_no_query_takes_long_to_refuse(query):
     with pytest.raises(QueryError):
         parse(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "printed"),
+    [
+        ('info(x, {version=~".*"})', 'info(x, {version=~".*"})'),
+        ("info(x, {})", "info(x, {})"),
+        (r'x{a="\xff\xc3\xa9"}', r'x{a="\xffé"}'),
+        ("1_000 + x @ -5", "1000 + x @ -5.000"),
+    ],
+)
+def test_disguise_is_not_printed(query, printed):
+    assert " ".join(format_query(query).split()) == printed
+    assert parse(printed) == parse(query)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import promql_parser
-
 from stoker.checks import (
     fallbacks,
     metrictypes,
@@ -18,6 +16,8 @@ from stoker.checks import (
 )
 from stoker.checks.base import BundleRule, Finding, Query, Rule, Subject, Versions, code_of
 from stoker.checks.refusals import IGNORED
+from stoker.errors import QueryError
+from stoker.promql.parsing import syntax_tree
 from stoker.resources.bundle import Bundle
 from stoker.scaling.spec import ScalingSpec, TriggerSpec
 
@@ -119,6 +119,6 @@ def _queries(scaling: ScalingSpec) -> tuple[Query, ...]:
 def _query(trigger: TriggerSpec) -> Query:
     text = trigger.metadata["query"]
     try:
-        return Query(trigger, text, promql_parser.parse(text))
-    except ValueError as error:
-        return Query(trigger, text, None, str(error).strip())
+        return Query(trigger, text, syntax_tree(text))
+    except QueryError as error:
+        return Query(trigger, text, None, error.message.removeprefix("parse error: ").strip())

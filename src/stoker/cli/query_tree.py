@@ -9,7 +9,8 @@ import promql_parser as grammar
 
 from stoker.cli.query_sources import QuerySource
 from stoker.errors import QueryError
-from stoker.promql.parsing import parse
+from stoker.promql.literals import escaped_bytes
+from stoker.promql.parsing import parse, printed, syntax_tree
 from stoker.promql.value import Matrix, Scalar, String, Value, Vector
 
 _SHOWN = 3
@@ -27,14 +28,14 @@ class Explained:
 def explained(query: str, source: QuerySource, at: float) -> list[Explained]:
     """The nodes from the root to the leaves. Raises QueryError if *query* cannot be parsed."""
     parse(query)
-    return list(_walk(grammar.parse(query), source, at, 0))
+    return list(_walk(syntax_tree(query), source, at, 0))
 
 
 def _walk(tree: grammar.Expr, source: QuerySource, at: float, depth: int) -> Iterator[Explained]:
     if isinstance(tree, grammar.ParenExpr):
         yield from _walk(tree.expr, source, at, depth)
         return
-    text = " ".join(str(tree.prettify()).split())
+    text = " ".join(printed(tree).split())
     try:
         value = source.instant(text, at)
         told = _told(value)
@@ -55,6 +56,8 @@ def _children(tree: grammar.Expr) -> list[grammar.Expr]:
             return [tree.lhs, tree.rhs]
         case grammar.AggregateExpr():
             return [tree.expr]
+        case grammar.Call() if tree.func.name == "info":
+            return [tree.args[0]]  # the other is a label selector, and no query
         case grammar.Call():
             literals = (grammar.NumberLiteral, grammar.StringLiteral)
             return [arg for arg in tree.args if not isinstance(arg, literals)]
@@ -108,4 +111,4 @@ def _operator(matcher: grammar.Matcher) -> str:
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return escaped_bytes(f'"{escaped}"')

@@ -141,6 +141,11 @@ def undisguised(text: str) -> str:
     return _DISGUISED.sub(lambda one: chr(ord(one[0]) - _DISGUISE), text)
 
 
+def escaped_bytes(text: str) -> str:
+    """A printed tree, with lone bytes as the escapes that they were."""
+    return _DISGUISED.sub(lambda one: f"\\x{ord(one[0]) - 0x10FF00:02x}", text)
+
+
 def undisguised_ms(t_ms: int) -> int:
     """A time of the library's tree, in ms."""
     return t_ms if t_ms < NEVER * 1000 else NEVER * 1000 - t_ms

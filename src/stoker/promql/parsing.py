@@ -33,7 +33,14 @@ from stoker.promql.ast import (
     Subquery,
     Text,
 )
-from stoker.promql.literals import NEVER, normalized, undisguised, undisguised_ms, with_placeholders
+from stoker.promql.literals import (
+    NEVER,
+    escaped_bytes,
+    normalized,
+    undisguised,
+    undisguised_ms,
+    with_placeholders,
+)
 
 MAX_LENGTH: Final = 64 * 1024
 MAX_DEPTH: Final = 64
@@ -54,6 +61,7 @@ _DISGUISED_TIME = re.compile(r"@ (9\d{10}\.\d{3})")
 # The grammar refuses `{}`, which `info` may be given; a matcher that is taken out again lets it by.
 _EMPTY_OF_INFO = re.compile(r",\s*+\{")
 _PLACEHOLDER: Final = "__of_info__"
+_OF_INFO = re.compile(rf'{_PLACEHOLDER}!=""(?:, ?)?')
 _NOT_EMPTY: Final = "vector selector must contain at least one non-empty matcher"
 _MAX_OPERATORS: Final = 200  # evaluation takes up to three frames of the stack for each
 _MATCH_OPS: Final = {
@@ -75,9 +83,7 @@ _DEFAULT_MATCHING = Matching("one-to-one", on=False, labels=(), include=())
 def parse(query: str) -> Node:
     """The tree of a query. Raises QueryError."""
     with _no_panic(query):
-        tree = _tree(
-            query, placeholder="info" in query and _EMPTY_OF_INFO.search(query) is not None
-        )
+        tree = _tree(query)
         try:
             return _node(tree)
         except QueryError as error:
@@ -89,8 +95,19 @@ def parse(query: str) -> Node:
 def format_query(query: str) -> str:
     """The query in its usual layout. Raises QueryError if it is not one."""
     parse(query)
+    return printed(syntax_tree(query))
+
+
+def syntax_tree(query: str) -> grammar.Expr:
+    """The tree of the grammar's library, for who wants to show it. Raises QueryError."""
     with _no_panic(query):
-        return _DISGUISED_TIME.sub(_time_again, undisguised(str(_tree(query).prettify())))
+        return _tree(query)
+
+
+def printed(tree: grammar.Expr) -> str:
+    """The usual layout of a tree that :func:`syntax_tree` has made."""
+    text = _OF_INFO.sub("", str(tree.prettify()))
+    return _DISGUISED_TIME.sub(_time_again, escaped_bytes(text))
 
 
 def _time_again(found: re.Match[str]) -> str:
@@ -108,11 +125,13 @@ def _no_panic(query: str) -> Iterator[None]:
         raise QueryError(f"parse error: {error}", query=query) from None
 
 
-def _tree(query: str, *, placeholder: bool = False) -> grammar.Expr:
+def _tree(query: str) -> grammar.Expr:
     _check_size(query)
     text = normalized(query)
+    if "info" in text and _EMPTY_OF_INFO.search(text):
+        text = with_placeholders(text, _PLACEHOLDER)
     try:
-        return grammar.parse(with_placeholders(text, _PLACEHOLDER) if placeholder else text)
+        return grammar.parse(text)
     except (ValueError, OverflowError) as error:
         raise QueryError(f"parse error: {error}", query=query, hint=_hint(query)) from None
 
