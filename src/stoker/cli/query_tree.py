@@ -56,11 +56,11 @@ def _children(tree: grammar.Expr) -> list[grammar.Expr]:
             return [tree.lhs, tree.rhs]
         case grammar.AggregateExpr():
             return [tree.expr]
-        case grammar.Call() if tree.func.name == "info":
-            return [tree.args[0]]  # the other is a label selector, and no query
         case grammar.Call():
             literals = (grammar.NumberLiteral, grammar.StringLiteral)
-            return [arg for arg in tree.args if not isinstance(arg, literals)]
+            # The second argument of `info` is a label selector, and no query.
+            args = tree.args[:1] if tree.func.name == "info" else tree.args
+            return [arg for arg in args if not isinstance(arg, literals)]
         case grammar.MatrixSelector():
             return [tree.vector_selector]
         case _:
