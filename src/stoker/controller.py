@@ -69,6 +69,11 @@ def evaluate(
     return Evaluation(state, values, wants, decision)
 
 
+def with_activation(spec: ScalingSpec) -> ScalingSpec:
+    """*spec* as if somebody had written that it is to be active."""
+    return replace(spec, annotations={**spec.annotations, FORCE_ACTIVATION: "true"})
+
+
 class Controller:
     """One ScaledObject: its spec, its memory, its triggers and its target."""
 
@@ -146,7 +151,7 @@ class Controller:
         """
         if reader is not Reader.KEDA or not self._held():
             return self.spec
-        return replace(self.spec, annotations={**self.spec.annotations, FORCE_ACTIVATION: "true"})
+        return with_activation(self.spec)
 
     async def _read(self, reader: Reader, now: float) -> tuple[TriggerReading, ...]:
         """Ask the sources, all at once, as KEDA and the HPA do."""

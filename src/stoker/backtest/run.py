@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from stoker.backtest.metrics import Metrics
 from stoker.backtest.replicas import Replicas
-from stoker.controller import evaluate
+from stoker.controller import evaluate, with_activation
 from stoker.errors import InputError
 from stoker.scaling.cadence import next_poll, next_sync, sync_reads_metrics, triggers_to_read
 from stoker.scaling.decide import reconcile
 from stoker.scaling.decision import Decision
 from stoker.scaling.modifiers import COMPOSITE_METRIC
-from stoker.scaling.observation import Observation, Reader, TriggerReading
+from stoker.scaling.observation import Observation, Reader, TargetStatus, TriggerReading
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import ScalingState
@@ -49,6 +49,18 @@ class Plan:
             raise InputError("replicas and start-up must not be negative")
 
 
+class Target(Protocol):
+    """What a walk scales: :class:`.replicas.Replicas`, or replicas with more of a life."""
+
+    def status(self, now: float) -> TargetStatus:
+        """What KEDA and the HPA see."""
+        ...
+
+    def scale(self, replicas: int, now: float) -> None:
+        """Ask for *replicas*."""
+        ...
+
+
 def ticks(spec: ScalingSpec, metrics: Metrics, plan: Plan) -> Iterator[Tick]:
     """Every poll and every sync from the start of *plan* to its end.
 
@@ -66,29 +78,35 @@ class Walk:
     :meth:`ticks` looks when a look is due; :meth:`look` and :meth:`edit` are for who knows better.
     """
 
-    def __init__(self, spec: ScalingSpec, metrics: Metrics, plan: Plan) -> None:
+    def __init__(
+        self, spec: ScalingSpec, metrics: Metrics, plan: Plan, target: Target | None = None
+    ) -> None:
         if spec.polling_interval <= 0:
             raise InputError("pollingInterval must be more than 0")
         self.spec = spec
-        self.replicas = Replicas(plan.replicas, plan.startup)
+        self.replicas: Target = target or Replicas(plan.replicas, plan.startup)
         self._plan, self._metrics = plan, metrics
         self._triggers = _triggers(spec, metrics)
         self.state = ScalingState.new(plan.start - _SEEN_AFTER)
-        self._samples = Samples(0, metrics.series, None)
+        self.samples = Samples(0, metrics.series, None)  # of the next look
 
     def ticks(self) -> Iterator[Tick]:
         """The looks in the order of time."""
         self.edit(self.spec, self._plan.start)
-        settings, start, end = self._plan.settings, self._plan.start, self._plan.end
         while True:
-            poll, sync = next_poll(self.spec, self.state), next_sync(self.state, settings)
-            reader, due = Reader.KEDA, poll
-            if sync is not None and sync < poll:
-                reader, due = Reader.HPA, sync
-            now = max(due, start)
-            if now > end:
+            reader, now = self.due()
+            if now > self._plan.end:
                 return
             yield self.look(reader, now)
+
+    def due(self) -> tuple[Reader, float]:
+        """Who looks next, and when."""
+        poll = next_poll(self.spec, self.state)
+        sync = next_sync(self.state, self._plan.settings)
+        reader, due = Reader.KEDA, poll
+        if sync is not None and sync < poll:
+            reader, due = Reader.HPA, sync
+        return reader, max(due, self._plan.start)
 
     def edit(self, spec: ScalingSpec, now: float) -> Decision:
         """Create the object, or change it: what KEDA's operator does about it."""
@@ -100,9 +118,11 @@ class Walk:
             self.replicas.scale(decision.replicas, now)
         return decision
 
-    def look(self, reader: Reader, now: float) -> Tick:
-        """One poll, sync or push at *now*."""
+    def look(self, reader: Reader, now: float, *, held: bool = False) -> Tick:
+        """One poll, sync or push at *now*. *held*: a request waits for a replica, as in a run."""
         spec, settings = self.spec, self._plan.settings
+        if held and reader is Reader.KEDA:
+            spec = with_activation(spec)
         status = self.replicas.status(now)
         readings: tuple[TriggerReading, ...] = ()
         if reader is Reader.KEDA or sync_reads_metrics(spec, self.state, status, settings):
@@ -118,7 +138,7 @@ class Walk:
             namespace=spec.namespace,
             name=spec.name,
             target=spec.target,
-            samples=self._samples,
+            samples=self.samples,
             readings=readings,
             values=result.values,
             recommendations=result.recommendations,

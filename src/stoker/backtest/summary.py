@@ -46,7 +46,7 @@ class Tally:
         self._flap_window = flap_window
         self._replicas = self._lowest = self._peak = replicas
         self._replica_seconds = 0.0
-        self._looks = {Reader.KEDA: 0, Reader.HPA: 0}
+        self._looks = dict.fromkeys(Reader, 0)
         self._ups = self._downs = self._flaps = self._failed = 0
         self._last_event: tuple[float, bool] | None = None  # when, and whether up
 

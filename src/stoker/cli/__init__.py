@@ -30,6 +30,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("stoker.cli.pause:pause", "Stop autoscaling of a ScaledObject"),
     "resume": ("stoker.cli.pause:resume", "Start autoscaling of a ScaledObject again"),
     "load": ("stoker.cli.load:load", "Send OpenAI traffic and report latencies"),
+    "replay": (
+        "stoker.cli.replay:replay",
+        "Say what files would have cost on recorded traffic, and how fast",
+    ),
     "backtest": (
         "stoker.cli.backtest:backtest",
         "Say what a ScaledObject would have done with recorded metrics",

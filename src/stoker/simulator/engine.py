@@ -191,7 +191,7 @@ class Engine:
         limits: Limits,
         on_step: Callable[[Step], None] | None = None,
     ) -> None:
-        _check(limits)
+        check_limits(limits)
         self.profile = profile
         self.limits = limits
         self.counters = Counters()
@@ -365,7 +365,8 @@ class Engine:
         )
 
 
-def _check(limits: Limits) -> None:
+def check_limits(limits: Limits) -> None:
+    """Raise InputError when an engine with *limits* would refuse to start."""
     tokens = (limits.num_gpu_blocks - 1) * limits.block_size
     if limits.max_model_len > tokens:
         raise InputError(

@@ -34,6 +34,7 @@ class Server:
     limits: Limits
     hold_timeout: float = 600.0
     hold_limit: int | None = None  # requests that may be held; None: any number
+    prefix_caching: bool = True
     gap_buckets: tuple[float, ...] = ()  # of the gaps between tokens; those of the first count
 
 
@@ -52,6 +53,7 @@ class Fleet:
         self.servers = tuple(servers)
         self.arrivals = arrivals
         self._slots = 0  # used once at least
+        self._gap_seconds = 0.0  # of those that had a slot before
         self._free: list[int] = []
         of = np.zeros(len(arrivals), np.int64) if apps is None else np.asarray(apps, np.int64)
         self._state = _new_state(arrivals, self.servers, of)
@@ -65,6 +67,7 @@ class Fleet:
         if not self._free and self._slots == len(self._state.number):
             self._grow()
         slot = self._free.pop() if self._free else self._slots
+        self._gap_seconds += float(self._state.clock[slot, at.GAP_SUM])
         self._slots = max(self._slots, slot + 1)
         routing.begin_replica(self._handle, slot, app)
         return slot
@@ -158,6 +161,10 @@ class Fleet:
         """Requests at a replica."""
         return int(self._state.number[slot, at.IN_FLIGHT])
 
+    def gap_seconds(self) -> float:
+        """The sum of all times between two tokens, of replicas that are gone, too."""
+        return self._gap_seconds + float(self._state.clock[: self._slots, at.GAP_SUM].sum())
+
     def used_blocks(self, slot: int) -> int:
         """KV blocks in use, those that are only kept for reuse not counted."""
         number = self._state.number[slot]
@@ -191,7 +198,8 @@ _BY_REPLICA = ("clock", "number", "lists", "residues", "cache", "gaps")
 def _new_state(arrivals: Arrivals, servers: Sequence[Server], apps: Ints) -> State:
     width = max(server.limits.max_num_seqs for server in servers)
     size = max(server.limits.block_size for server in servers)
-    blocks, hash_at, contents = _blocks(arrivals, servers)
+    hash_tokens = None if arrivals.blocks is None else arrivals.blocks.block_size
+    blocks, hash_at, contents = _blocks(arrivals, servers, apps)
     times = np.full((len(arrivals), at.TIMES), math.nan)
     times[:, at.T_ARRIVED] = arrivals.times
     request = np.zeros((len(arrivals), at.QUANTITIES), np.int64)
@@ -218,7 +226,7 @@ def _new_state(arrivals: Arrivals, servers: Sequence[Server], apps: Ints) -> Sta
         cache=numbers(_FIRST_SLOTS, at.CACHES, contents),
         gaps=numbers(_FIRST_SLOTS, len(coarse) + 1),
         rate=np.array([_rates(server) for server in servers]),
-        app=np.array([_limits(server) for server in servers], np.int64),
+        app=np.array([_limits(server, hash_tokens) for server in servers], np.int64),
         fine=numbers(len(servers), len(fine) + 1),
         coarse_bounds=coarse,
         fine_bounds=fine,
@@ -237,32 +245,31 @@ def _rates(server: Server) -> tuple[float, ...]:
     )
 
 
-def _limits(server: Server) -> tuple[int, ...]:
+def _limits(server: Server, hash_tokens: int | None) -> tuple[int, ...]:
     limits = server.limits
+    blocks_per_hash = 1 if hash_tokens is None else hash_tokens // limits.block_size
     return (
         limits.max_num_seqs,
         limits.max_num_batched_tokens,
         limits.num_gpu_blocks - 1,  # block 0 is the null block
         limits.block_size,
         int(limits.enable_chunked_prefill),
-        limits.blocks_per_hash,
+        max(blocks_per_hash, 1),
         _UNLIMITED if server.hold_limit is None else server.hold_limit,
         *(0, at.NONE, at.NONE, 0),  # nobody is held
     )
 
 
-def _blocks(arrivals: Arrivals, servers: Sequence[Server]) -> tuple[Ints, Ints, int]:
+def _blocks(arrivals: Arrivals, servers: Sequence[Server], apps: Ints) -> tuple[Ints, Ints, int]:
     """Rows of `blocks`, where those of each request begin, and how many hashes there are."""
     blocks = arrivals.blocks
-    if blocks is None:
+    if blocks is None or not any(server.prefix_caching for server in servers):
         return np.zeros((0, 2), np.int64), np.zeros(len(arrivals) + 1, np.int64), 0
-    for server in servers:
-        size = server.limits.block_size * server.limits.blocks_per_hash
-        if size != blocks.block_size:
-            raise ValueError(f"hashes are of {blocks.block_size} tokens, not of {size}")
     contents, numbers = np.unique(blocks.hashes, return_inverse=True)
     # The last, shorter block of a prompt is never shared.
     full = np.minimum(np.diff(blocks.offsets), arrivals.prompt_tokens // blocks.block_size)
+    caching = np.array([server.prefix_caching for server in servers])
+    full = np.where(caching[apps], full, 0)
     hash_at = np.concatenate([[0], np.cumsum(full)]).astype(np.int64)
     within = np.arange(hash_at[-1]) - np.repeat(hash_at[:-1], full)
     rows = np.zeros((len(within), 2), np.int64)

@@ -1,0 +1,123 @@
+"""``stoker replay``: what files would have cost on recorded traffic, and what users had felt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stoker.cli.params import DURATION, MOMENT
+from stoker.cli.traffic import length_options, reading_options
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.command(short_help="Say what files would have cost on recorded traffic, and how fast.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Recorded traffic; several are run one by one. All formats of `stoker trace`.",
+)
+@click.option(
+    "--synthetic",
+    metavar="EXPR",
+    help="Invented traffic, as `diurnal(base=2,peak=16,period=1h)`; see `stoker trace`.",
+)
+@reading_options
+@length_options
+@click.option("--duration", type=DURATION, help="Only so much of the trace, or of --synthetic.")
+@click.option("--speed", type=_POSITIVE, metavar="X", help="The trace X times as fast.")
+@click.option("--profile", help="Model and GPU, such as llama-3.1-8b-a100.")
+@click.option(
+    "--startup",
+    metavar="D",
+    help="Of an engine: 80s, or median and 95th percentile as 80s..200s.  [default: the profile's]",
+)
+@click.option("--max-num-seqs", type=click.IntRange(1), help="Batch limit, in place of files.")
+@click.option("--gpus", type=click.IntRange(1), help="GPUs there are.  [default: any number]")
+@click.option("--scheduling", metavar="D", default="0s", help="From a pod to its process: images.")
+@click.option("--node-startup", metavar="D", default="0s", help="Of a node, where none has room.")
+@click.option("--node-gpus", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--nodes", type=click.IntRange(0), help="Nodes that are always there.")
+@click.option("--failures", type=DURATION, help="Mean time between crashes of a replica.")
+@click.option("--replicas", type=click.IntRange(0), help="At the start.  [default: of FILE, or 1]")
+@click.option("--cold-start", is_flag=True, help="Replicas at the start have to start first.")
+@click.option("--start", type=MOMENT, help="When it begins, for cron.  [default: a Monday, 00:00]")
+@click.option("--slo", default="ttft_p95<2s,itl_p95<50ms", show_default=True, metavar="CONDITIONS")
+@click.option("--price", type=click.FloatRange(0), help="Of a GPU for an hour.")
+@click.option("--baselines/--no-baselines", default=True, help="Fixed fleets and the clairvoyant.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="PATH=VALUE,...",
+    help="Run with other values in FILE, each with each: --set threshold=5,10.",
+)
+@click.option("--recommend", is_flag=True, help="Name the cheapest run that keeps the SLO.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=1, help="So many seeds, from --seed on.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes.  [default: the cores]")
+@click.option(
+    "--flap-window",
+    type=DURATION,
+    default="10m",
+    show_default=True,
+    help="A scale event that reverses the last one within this time is a flap.",
+)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html")
+@click.option("--ticks", type=click.Path(path_type=Path), metavar="FILE.jsonl")
+@click.option("--requests", type=click.Path(path_type=Path), metavar="FILE.parquet|csv")
+@click.option("-n", "--namespace", default="default", show_default=True)
+@click.option("--release", default="vllm", show_default=True, help="Helm release name.")
+@click.option("--compat", type=click.Choice(["keda", "kserve"]), default="keda", show_default=True)
+@click.option(
+    "--scrape-interval",
+    type=DURATION,
+    help="In place of what monitors say; without either it is 5s.",
+)
+@click.option("--sync-period", type=DURATION, default="15s", show_default=True, help="Of the HPA.")
+@click.option("--polling-interval", type=DURATION, help="Of KEDA, in place of what files say.")
+@click.option(
+    "--stabilization-window",
+    type=DURATION,
+    help="Of the HPA for scale-down, in place of what files say.",
+)
+@click.option(
+    "--downscale-stabilization",
+    type=DURATION,
+    default="5m",
+    show_default=True,
+    help="The HPA controller's window for files that set none.",
+)
+@click.option("--tolerance", type=float, default=0.1, show_default=True, help="Of the HPA.")
+@click.option("--kubernetes-version", default="1.36", show_default=True)
+@click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
+@click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)
+@click.option(
+    "--activate-on-request/--no-activate-on-request",
+    default=True,
+    show_default=True,
+    help="Wake a model at zero when a request waits, not at KEDA's next poll.",
+)
+def replay(**flags: Any) -> None:
+    """Send recorded traffic through each FILE in virtual time: cost, latencies, scaling.
+
+    Metrics, PromQL, polls, syncs and decisions are those of `stoker up`; engines are models of
+    vLLM on a GPU. Each FILE is a run of its own; write A.yaml,B.yaml for files that belong
+    together.
+
+    \b
+      stoker replay values.yaml --trace azure.csv --price 2.50
+      stoker replay as-published.yaml corrected.yaml --trace azure.csv
+      stoker replay values.yaml --trace azure.csv --set threshold=2,5,10 --recommend
+      stoker replay so.yaml,deployment.yaml --synthetic 'poisson(rate=8)' --duration 1h
+    """  # noqa: D301 - click reads the backspace itself
+    from stoker.cli.replaying import run_replay  # noqa: PLC0415 - keeps `--help` fast
+
+    run_replay(flags)

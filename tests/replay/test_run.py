@@ -1,0 +1,159 @@
+"""A whole replay: what came of it, and that it is the same every time."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from tests.replay.conftest import TINY, job, steady, traffic
+
+from stoker.errors import InputError
+from stoker.replay.job import begin, execute, finish
+from stoker.replay.setup import Spread
+from stoker.scaling.observation import Reader
+
+pytestmark = pytest.mark.timeout(300)  # the first test may have to wait for the compiler
+
+
+def replicas(found):
+    return [(row["time"], row["wanted"], row["ready"]) for row in found["replicas"]]
+
+
+def test_quiet_traffic_changes_nothing(file):
+    found = execute(job(file()), traffic(steady(2.0, 300)))[0]
+    assert (found["requests"], found["failed"], found["scale_events"]) == (600, 0, 0)
+    assert replicas(found) == [(0.0, 1, 1)]
+    assert found["replica_seconds"] == found["gpu_seconds"] == found["duration"]
+    # one prompt of 100 tokens alone: 10 ms; 19 decode steps of 10 + 1 + 0.01 x context
+    assert found["ttft"]["p50"] == pytest.approx(0.010)
+    decode = sum(0.011 + 1e-5 * (100 + i) for i in range(19))
+    assert found["e2e"]["p50"] == pytest.approx(0.010 + decode)
+    assert found["slo_attainment"] == 1.0
+
+
+def test_a_burst_is_seen_at_a_scrape_and_answered_by_the_next_sync(file):
+    # 16 requests/s want 4 x as much as max_num_seqs 4 gives: the queue grows at once.
+    run = begin(job(file()), traffic(steady(16.0, 60, output=200)))
+    ticks = list(run.ticks())
+    up = next(tick for tick in ticks if tick.decision.changes)
+    assert up.reader is Reader.HPA
+    assert up.decision.was == 1
+    assert up.decision.replicas == 4
+    wanted_at = up.time - run.setup.start
+    # scheduled at once, 20 s to the port, and the port is found at the next readiness probe
+    ready_at = next(time for time, _, ready in run.models[0].timeline if ready == 4)
+    assert wanted_at + 20.0 <= ready_at <= wanted_at + 30.0
+    # paid until the end, the drain of those that were not needed any more included
+    (model,) = run.models
+    assert len(model.pods.lives) == 4
+    assert all(life.requests > 0 for life in model.pods.lives)
+
+
+def test_when_the_burst_is_over_they_drain_and_go(file):
+    burst, calm = steady(16.0, 30, output=100), steady(0.2, 300, begin=30.0)
+    run = begin(job(file()), traffic(burst, calm))
+    for _ in run.ticks():
+        pass
+    (model,) = run.models
+    assert [life.gone is not None for life in model.pods.lives].count(True) == 3
+    for life in model.pods.lives:
+        if life.gone is not None:
+            assert life.deleted is not None
+            # the engine had 1 s to end after its last request
+            assert life.gone >= life.deleted + 1.0
+    assert model.timeline[-1][1:] == (1, 1)
+
+
+def test_every_request_is_accounted_for(file):
+    found = execute(job(file(), replace(TINY, gpus=2)), traffic(steady(20.0, 60, output=150)))[0]
+    assert found["done"] + found["failed"] == found["requests"] == 1200
+    assert max(row["ready"] for row in found["replicas"]) == 2  # there are only two GPUs
+    assert max(row["wanted"] for row in found["replicas"]) > 2
+
+
+def test_a_model_at_zero_is_woken_by_a_request_that_is_held(file):
+    zero = file(
+        ("minReplicaCount: 1", "minReplicaCount: 0"), ("maxReplicaCount: 4", "maxReplicaCount: 2")
+    )
+    found = execute(job(zero, replace(TINY, replicas=0)), traffic(steady(1.0, 5, begin=100.0)))[0]
+    first_up = next(row for row in found["replicas"] if row["wanted"] > 0)
+    assert first_up["time"] == pytest.approx(100.0)
+    assert found["held"]["requests"] == 5
+    assert found["held"]["max"] == pytest.approx(found["starts"]["max"])
+    assert found["failed"] == 0
+
+
+def test_without_that_it_waits_for_a_trigger_and_a_held_request_gives_up(file):
+    zero = file(("minReplicaCount: 1", "minReplicaCount: 0"))
+    setup = replace(TINY, replicas=0, activate_on_request=False, hold_timeout=60.0)
+    found = execute(job(zero, setup), traffic(steady(1.0, 5, begin=100.0)))[0]
+    assert found["failures"]["timed_out"] == 5
+    assert found["slo_attainment"] == 0.0
+    assert found["duration"] == pytest.approx(164.0)
+
+
+def test_a_gateway_that_is_full_refuses(file):
+    zero = file(("minReplicaCount: 1", "minReplicaCount: 0"))
+    setup = replace(TINY, replicas=0, hold_limit=3)
+    found = execute(job(zero, setup), traffic(steady(1.0, 5)))[0]
+    assert found["failures"]["refused"] == 2
+    assert found["done"] == 3
+
+
+def test_requests_that_no_engine_takes_fail_and_are_told(file):
+    long = traffic(steady(1.0, 3), steady(1.0, 2, prompt=5000, begin=10.0))
+    found = execute(job(file()), long)[0]
+    assert found["failures"]["too_long"] == 2
+    assert found["slo_attainment"] == pytest.approx(3 / 5)
+
+
+def test_a_replica_that_crashes_breaks_answers_and_is_started_anew(file):
+    setup = replace(TINY, failures=60.0)
+    found = execute(job(file(), setup), traffic(steady(2.0, 600, output=60)))[0]
+    assert found["starts"]["restarts"] > 3
+    assert found["failures"]["broken"] > 0
+    assert found["retries"] > 0
+    assert found["done"] + found["failed"] == found["requests"]
+
+
+def test_pods_wait_for_a_node_that_has_to_be_started(file):
+    setup = replace(TINY, node_startup=Spread(90.0, 90.0), node_gpus=1, nodes=0)
+    found = execute(job(file(), setup), traffic(steady(16.0, 120, output=150)))[0]
+    assert found["starts"]["median"] == pytest.approx(110.0, abs=10.0)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_ones(file):
+    setup = replace(TINY, startup=Spread(20.0, 60.0))
+    path, requests = file(), traffic(steady(12.0, 200, output=150))
+    one, again = (json.dumps(execute(job(path, setup), requests)) for _ in range(2))
+    other = json.dumps(execute(job(path, replace(setup, seed=1)), requests))
+    assert one == again
+    assert one != other
+
+
+def test_a_trigger_that_cannot_be_replayed_is_said(file):
+    metadata = "    metadata:\n      serverAddress: http://prometheus.monitoring.svc:9090\n"
+    redis = file(("type: prometheus", "type: redis"), (metadata, "    metadata:\n"))
+    with pytest.raises(InputError, match="trigger 0"):
+        begin(job(redis), traffic(steady(1.0, 3)))
+
+
+def test_a_query_that_cannot_be_parsed_fails_at_every_look_as_in_keda(file):
+    found = execute(job(file(("sum(vllm", "sum(((vllm"))), traffic(steady(1.0, 30)))[0]
+    assert found["failed_looks"] == found["polls"] + found["syncs"] > 0
+
+
+def test_ticks_tell_what_was_scraped(file):
+    run = begin(job(file()), traffic(steady(1.0, 60)))
+    ticks = list(run.ticks())
+    assert ticks[-1].samples.replicas_scraped == 1
+    assert ticks[-1].samples.series == 1  # the one that the query selects
+    assert 0.0 <= ticks[-1].samples.newest_age <= 5.0
+
+
+def test_numbers_of_a_run_count_its_ticks(file):
+    one = job(file())
+    run = begin(one, traffic(steady(1.0, 61)))
+    seen = []
+    found = finish(run, one, traffic(), seen.append)
+    assert found["polls"] == sum(tick.reader is Reader.KEDA for tick in seen)
+    assert found["syncs"] == sum(tick.reader is Reader.HPA for tick in seen)
