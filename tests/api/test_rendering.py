@@ -221,4 +221,4 @@ def test_what_is_rendered_is_read_again_as_the_same(text: str) -> None:
 def test_yaml_of_what_is_printed_has_no_aliases() -> None:
     text = to_yaml_stream(rendered(VALUES.read_text()).objects)
     assert "&id" not in text
-    assert len(list(yaml.safe_load_all(text))) == 3
+    assert len(list(yaml.safe_load_all(text))) == 4

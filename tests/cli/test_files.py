@@ -46,6 +46,7 @@ def test_render_prints_what_the_chart_would_install(capsys):
         ("Deployment", "r-llama3-deployment-vllm"),
         ("ScaledObject", "r-llama3-scaledobject"),
         ("HorizontalPodAutoscaler", "keda-hpa-r-llama3-scaledobject"),
+        ("Service", "r-llama3-engine-service"),
     ]
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stoker.metrics.monitors import PodFacts, scrapes
 from stoker.resources import Bundle, Probe, load
 
 MODEL = """
@@ -313,3 +315,51 @@ def test_values_without_models_say_what_was_meant(faults: Faults) -> None:
     ((message, hint),) = faults("servingEngineSpec:\n  modelSpecs: []\n")
     assert message == "-: no model server in these files"
     assert hint == "unknown field `modelSpecs` in `servingEngineSpec`, did you mean `modelSpec`?"
+
+
+def objects(bundle: Bundle, kind: str) -> list[dict[str, Any]]:
+    """The objects of a kind."""
+    return [dict(one.content) for one in bundle.objects if one.kind == kind]
+
+
+def test_every_model_has_a_service(bundle: Load) -> None:
+    (service,) = objects(bundle(KEDA, release="r", namespace="llm"), "Service")
+    assert service["metadata"]["name"] == "r-llama3-engine-service"
+    assert service["metadata"]["labels"]["app.kubernetes.io/component"] == "serving-engine"
+    assert service["spec"]["selector"] == {"model": "llama3", "helm-release-name": "r"}
+    port = service["spec"]["ports"][0]
+    assert (port["name"], port["port"], port["targetPort"]) == (
+        "service-port",
+        80,
+        "container-port",
+    )
+
+
+def test_the_charts_monitor_scrapes_the_replicas_when_it_is_enabled(bundle: Load) -> None:
+    assert bundle(KEDA).monitors == ()
+    text = KEDA + "  serviceMonitor: {enabled: true, interval: 15s, scrapeTimeout: 5s}\n"
+    found = bundle(text, release="r")
+    (placed,) = found.monitors
+    assert str(placed) == "ServiceMonitor r-engine-servicemonitor"
+    workload = found.applications[0].workload
+    pod = PodFacts("p", "default", "127.0.0.1", workload.ports, workload.pod_labels)
+    (scrape,) = scrapes(placed.monitor, pod, found.services)
+    assert (scrape.interval, scrape.timeout) == (15, 5)
+    assert scrape.labels.get("job") == "r-llama3-engine-service"
+    assert scrape.url == "http://127.0.0.1:8000/metrics"
+
+
+def test_tokens_in_values_become_the_secret_of_the_release(bundle: Load) -> None:
+    found = bundle(more(MODEL, "hf_token: abc") + "  configs: {A: b}\n", release="r")
+    (secret,) = objects(found, "Secret")
+    assert secret["metadata"]["name"] == "r-secrets"
+    assert secret["data"] == {"hf_token_llama3": "YWJj"}
+    (config,) = objects(found, "ConfigMap")
+    assert config["data"] == {"A": "b"}
+    assert dict(found.applications[0].workload.env)["HF_TOKEN"] == "abc"
+
+
+def test_a_secret_beside_the_values_is_read(bundle: Load) -> None:
+    secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: hf}\nstringData: {token: abc}\n"
+    text = more(MODEL, "hf_token: {secretName: hf, secretKey: token}") + secret
+    assert dict(bundle(text).applications[0].workload.env)["HF_TOKEN"] == "abc"

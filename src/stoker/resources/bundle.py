@@ -364,28 +364,11 @@ class _Reader:
 
     def finish(self) -> None:
         """Join Deployments with their ScaledObjects, and check what only shows together."""
-        self.errors.extend(self._charts.errors)
-        self.ignored.extend(self._charts.ignored)
-        for model, reason, place in self._charts.not_rendered:
-            self.skipped.append(Skipped(f"model {model}", reason, place))
-        for one in self._charts.rendered:
-            self.objects.append(one.deployment)
-            if one.scaled_object is not None:
-                self.objects.append(one.scaled_object)
-            self._join(one.deployment, one.scaled_object, one.sources, from_chart=True)
+        self._finish_charts()
         for translation in self._custom.translations():
             self._translated(translation)
         self.errors.extend(self._custom.errors)
-        targets: dict[str, Manifest] = {}
-        for scaled_object in self._scaled_objects:
-            target = _target_name(scaled_object)
-            if target in targets:
-                other = targets[target]
-                message = f"two ScaledObjects scale `{target}`, the other is `{other.name}`"
-                place = scaled_object.place("spec", "scaleTargetRef", "name")
-                self._error(message, place, f"see {other.place()}: KEDA's webhook refuses this")
-                continue
-            targets[target] = scaled_object
+        targets = self._targets()
         names: dict[str, Manifest] = {}
         self._names = {deployment.name for deployment in self._deployments}
         for deployment in self._deployments:
@@ -400,6 +383,37 @@ class _Reader:
         for scaled_object in targets.values():
             self._attach(scaled_object)
         self._attach_horizontal()
+
+    def _finish_charts(self) -> None:
+        """Everything that the chart makes of values."""
+        self.errors.extend(self._charts.errors)
+        self.ignored.extend(self._charts.ignored)
+        for model, reason, place in self._charts.not_rendered:
+            self.skipped.append(Skipped(f"model {model}", reason, place))
+        for one in self._charts.rendered:
+            self.objects.append(one.deployment)
+            if one.scaled_object is not None:
+                self.objects.append(one.scaled_object)
+            sources = {**self._sources, **one.sources}
+            self._join(one.deployment, one.scaled_object, sources, from_chart=True)
+        for manifest in self._charts.others:
+            self.objects.append(manifest)
+            if manifest.kind == "Service" or manifest.kind in MONITORS:
+                self._scraped(manifest)
+
+    def _targets(self) -> dict[str, Manifest]:
+        """The ScaledObjects of the documents, by what they scale."""
+        targets: dict[str, Manifest] = {}
+        for scaled_object in self._scaled_objects:
+            target = _target_name(scaled_object)
+            if target in targets:
+                other = targets[target]
+                message = f"two ScaledObjects scale `{target}`, the other is `{other.name}`"
+                place = scaled_object.place("spec", "scaleTargetRef", "name")
+                self._error(message, place, f"see {other.place()}: KEDA's webhook refuses this")
+                continue
+            targets[target] = scaled_object
+        return targets
 
     def _attach_horizontal(self) -> None:
         """Give every HPA to the workload that it scales."""

@@ -37,7 +37,7 @@ def render_deployment(release: EngineRelease, document: Document) -> Manifest:
     }
     if written.get("annotations"):
         metadata["annotations"] = written["annotations"]
-    metadata["labels"] = _labels(release)
+    metadata["labels"] = labels(release)
     spec: dict[str, Any] = {}
     is_scaled = model.keda is not None and model.keda.enabled
     if not is_scaled and model.replica_count is not None:
@@ -68,7 +68,7 @@ def render_scaled_object(release: EngineRelease, document: Document) -> Manifest
         "metadata": {
             "name": f"{release.name}-{model.name}-scaledobject",
             "namespace": release.namespace,
-            "labels": _labels(release),
+            "labels": labels(release),
         },
         "spec": {
             "scaleTargetRef": {
@@ -101,7 +101,8 @@ def deployment_name(release: str, model: str) -> str:
     return f"{release}-{model}-deployment-vllm"
 
 
-def _labels(release: EngineRelease) -> dict[str, str]:
+def labels(release: EngineRelease) -> dict[str, str]:
+    """Of the Deployment, its pods and its ScaledObject."""
     return {
         "model": release.model.name,
         "helm-release-name": release.name,
@@ -116,7 +117,7 @@ def _labels(release: EngineRelease) -> dict[str, str]:
 
 def _pod_metadata(release: EngineRelease) -> dict[str, Any]:
     annotations = release.written.get("podAnnotations")
-    return {**({"annotations": annotations} if annotations else {}), "labels": _labels(release)}
+    return {**({"annotations": annotations} if annotations else {}), "labels": labels(release)}
 
 
 def _pod_spec(release: EngineRelease) -> dict[str, Any]:

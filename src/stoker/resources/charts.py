@@ -8,6 +8,7 @@ from typing import Any
 from stoker.errors import InputError, Place
 from stoker.resources import chart, helmvalues
 from stoker.resources.chartcontainer import EngineRelease
+from stoker.resources.chartservices import render_of_release, render_service
 from stoker.resources.document import Document, Manifest, Origin, Path
 from stoker.resources.environment import Sources
 from stoker.resources.scaledobject import read_scaled_object
@@ -39,6 +40,7 @@ class ChartReader:
     errors: list[InputError] = field(default_factory=list)
     ignored: list[Ignored] = field(default_factory=list)
     rendered: list[Rendered] = field(default_factory=list)
+    others: list[Manifest] = field(default_factory=list)  # Services and what they share
     not_rendered: list[tuple[str, str, Place]] = field(default_factory=list)  # model, why, where
     deployments: set[str] = field(default_factory=set)  # names, those of faulty models too
     _models: dict[str, Place] = field(default_factory=dict)
@@ -55,6 +57,7 @@ class ChartReader:
         if not isinstance(engine_written, dict):
             return
         models = engine_written.get("modelSpec")
+        releases: list[EngineRelease] = []
         for index, raw in enumerate(models if isinstance(models, list) else ()):
             path: Path = (*chart.MODELS, index)
             model, errors, unknown = sift(helmvalues.ModelSpec, raw, origin, path)
@@ -72,7 +75,10 @@ class ChartReader:
             release = EngineRelease(
                 self.release, self.namespace, engine, model, index, raw, engine_written
             )
-            self._render(release, document)
+            if self._render(release, document):
+                releases.append(release)
+        if releases:
+            self.others.extend(render_of_release(releases, document))
 
     def _name(self, name: object, place: Place) -> None:
         """Names of models become names of Deployments, so they must differ in a release."""
@@ -84,15 +90,18 @@ class ChartReader:
             message = f"two models have the name `{name}`"
             self.errors.append(InputError(message, hint=f"the other is at {first}", place=place))
 
-    def _render(self, release: EngineRelease, document: Document) -> None:
+    def _render(self, release: EngineRelease, document: Document) -> bool:
+        """Whether the chart makes a Deployment of the model."""
         reason = _not_rendered(release)
         if reason:
             place = document.place((*chart.MODELS, release.index, "name"))
             self.not_rendered.append((release.model.name, reason, place))
-            return
+            return False
         deployment = chart.render_deployment(release, document)
         scaled_object = chart.render_scaled_object(release, document)
         self.rendered.append(Rendered(deployment, scaled_object, chart.chart_sources(release)))
+        self.others.append(render_service(release, document))
+        return True
 
     def _keda_of_faulty_model(
         self,
@@ -134,7 +143,8 @@ def _not_rendered(release: EngineRelease) -> str | None:
     if not release.engine.enable_engine:
         return "servingEngineSpec.enableEngine is false"
     if not model.enabled:
-        orphan = model.keda is not None and model.keda.enabled
+        has_ray = "ray_spec" in model.model_fields_set
+        orphan = model.keda is not None and model.keda.enabled and not has_ray
         more = "; the chart still makes its ScaledObject, which then has no target"
         return "enabled is false" + (more if orphan else "")
     if model.ray_spec is not None and model.ray_spec.enabled:
