@@ -7,6 +7,7 @@ what the user wants not to hear, ``edits`` mends the text, and ``pages/`` tells 
 
 from stoker.checks.base import Finding, Severity, Versions
 from stoker.checks.examining import Selection, examine
+from stoker.checks.live import Source
 from stoker.checks.registry import BUNDLE_RULES, RULES, check, codes
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Finding",
     "Selection",
     "Severity",
+    "Source",
     "Versions",
     "check",
     "codes",

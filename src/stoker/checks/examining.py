@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from stoker.checks.base import Finding, Versions
 from stoker.checks.comments import Ignored
+from stoker.checks.live import Source, examine_live
 from stoker.checks.refusals import from_reading
 from stoker.checks.registry import check, codes
 from stoker.errors import InputError
@@ -53,11 +54,19 @@ def known_code(code: str, where: str) -> str:
 
 
 def examine(
-    reading: Reading, selection: Selection | None = None, versions: Versions | None = None
+    reading: Reading,
+    selection: Selection | None = None,
+    versions: Versions | None = None,
+    live: Source | None = None,
 ) -> tuple[Finding, ...]:
-    """What the files refuse, what the rules find, without what the user does not want to hear."""
+    """What the files refuse, what the rules find, without what the user does not want to hear.
+
+    *live* is a Prometheus that runs: it is asked the queries of the files.
+    """
     selection = selection or Selection()
     ignored = Ignored.read(reading.bundle.documents)
     found = (*from_reading(reading), *check(reading.bundle, versions))
+    if live is not None:
+        found = (*found, *examine_live(reading.bundle, live))
     wanted = (item for item in found if selection.wants(item) and not ignored.covers(item))
     return tuple(sorted(set(wanted), key=lambda finding: finding.order))

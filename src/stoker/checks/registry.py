@@ -74,7 +74,11 @@ RULES: tuple[Rule, ...] = (
 
 BUNDLE_RULES: tuple[BundleRule, ...] = (surroundings.monitor_selects_nothing,)
 
-# What is told without a rule: see :mod:`stoker.checks.refusals`.
+# What is told without a rule: see :mod:`stoker.checks.refusals` and :mod:`stoker.checks.live`.
+LIVE = (
+    "live-query-fails", "live-empty-result", "live-several-elements", "live-not-a-number",
+    "live-stale", "live-value-cannot-be-meant",
+)  # fmt: skip
 _OTHERS = (
     "unreadable", "refused", "webhook-refuses", *IGNORED, "target-not-in-files", "not-read",
 )  # fmt: skip
@@ -82,19 +86,20 @@ _OTHERS = (
 
 def codes() -> tuple[str, ...]:
     """Every code that a finding can have."""
-    return (*_OTHERS, *map(code_of, RULES), *map(code_of, BUNDLE_RULES))
+    return (*_OTHERS, *map(code_of, RULES), *map(code_of, BUNDLE_RULES), *LIVE)
 
 
 def check(bundle: Bundle, versions: Versions | None = None) -> tuple[Finding, ...]:
     """Everything that the rules find, in the order of places, the worst first at each."""
-    subjects = _subjects(bundle, versions or Versions())
-    findings = {finding for subject in subjects for rule in RULES for finding in rule(subject)}
+    found = subjects(bundle, versions)
+    findings = {finding for subject in found for rule in RULES for finding in rule(subject)}
     findings |= {finding for bundle_rule in BUNDLE_RULES for finding in bundle_rule(bundle)}
     return tuple(sorted(findings, key=lambda finding: finding.order))
 
 
-def _subjects(bundle: Bundle, versions: Versions) -> Iterator[Subject]:
+def subjects(bundle: Bundle, versions: Versions | None = None) -> Iterator[Subject]:
     """What the rules look at: every ScaledObject."""
+    versions = versions or Versions()
     for application in bundle.applications:
         scaling, manifest = application.scaling, application.scaled_object
         if scaling is not None and manifest is not None:

@@ -14,7 +14,7 @@ from stoker.errors import InputError
 if TYPE_CHECKING:  # pydantic and the PromQL grammar are not needed to print a help page
     from collections.abc import Iterable
 
-    from stoker.checks import Finding
+    from stoker.checks import Finding, Source
     from stoker.resources import Reading
 
 
@@ -60,6 +60,11 @@ def _explain(context: click.Context, _option: click.Parameter, code: str | None)
     default="error",
     show_default=True,
     help="End with 1 when there is a finding of this severity or worse.",
+)
+@click.option(
+    "--live",
+    metavar="URL",
+    help="Ask this Prometheus, or the /metrics page of an engine, the queries of the files.",
 )
 @click.option(
     "--kubernetes-version", default="1.36", show_default=True, help="Of the cluster it is for."
@@ -108,11 +113,24 @@ def check(
         kubernetes_version=versions.kubernetes,
         stdin=sys.stdin,
     )
-    findings = examine(reading, selection, versions)
+    live = _source(options["live"]) if options["live"] else None
+    findings = examine(reading, selection, versions, live)
     _tell(findings, reading, output)
     if reading.unreadable:
         return EXIT_ERROR
     return EXIT_NO if _fails(findings, fail_on) else 0
+
+
+def _source(url: str) -> Source:
+    """A Prometheus, or a page where the address ends with ``/metrics``."""
+    from stoker.checks import Source  # noqa: PLC0415 - keeps `--help` fast
+    from stoker.cli.query_sources import Page, Server  # noqa: PLC0415
+    from stoker.clock import wall_time  # noqa: PLC0415
+
+    now = wall_time()
+    is_page = url.rstrip("/").endswith("/metrics")
+    asked = Page.fetch(url, now) if is_page else Server(url)
+    return Source(url, lambda query: asked.instant(query, now), now, is_page)
 
 
 def _version(flag: str, text: str) -> str:

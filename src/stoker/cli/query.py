@@ -59,7 +59,7 @@ def query(  # noqa: PLR0917 - a command has as many options as it has
         raise InputError("`--explain` shows one moment", hint="leave `--range` out")
     source: QuerySource
     if file is not None:
-        source = Page(file, wall_time())
+        source = Page.from_file(file, wall_time())
     else:
         address = url if url is not None else connect(state_dir).overview()["prometheus_url"]
         source = Server(address)

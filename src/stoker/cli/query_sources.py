@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from datetime import datetime
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from stoker.errors import ConflictError, InputError, Place, QueryError
 from stoker.metrics.exposition import PageParser
@@ -53,18 +54,40 @@ def moment(text: str) -> float:
 class Page:
     """A metrics page. Samples without a time are of *now*."""
 
-    def __init__(self, path: Path, now: float) -> None:
+    def __init__(self, name: str, text: str, now: float) -> None:
         self._storage = Storage(retention=1e11, max_bytes=2**31)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"not UTF-8: {error}", place=Place(str(path))) from None
         openmetrics = text.rstrip().endswith("# EOF")
-        parser = PageParser(str(path))
+        parser = PageParser(name)
         lines = parser.lines(text, format_="openmetrics" if openmetrics else "prometheus")
         rows = [(now if t is None else t, labels, value) for labels, value, t in lines]
         for t, labels, value in sorted(rows, key=lambda row: row[0]):
             self._storage.append(labels, t, value)
+
+    @classmethod
+    def from_file(cls, path: Path, now: float) -> Page:
+        """A page in a file."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"not UTF-8: {error}", place=Place(str(path))) from None
+        return cls(str(path), text, now)
+
+    @classmethod
+    def fetch(cls, url: str, now: float) -> Page:
+        """The page of something that runs."""
+        parts = _address(url)
+        connection = _connection(parts)
+        try:
+            connection.request("GET", parts.path)
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", errors="replace")
+        except (OSError, HTTPException) as error:
+            raise ConflictError(f"no answer from {parts.netloc}: {error}") from None
+        finally:
+            connection.close()
+        if answer.status != HTTPStatus.OK:
+            raise ConflictError(f"{url} answers with HTTP {answer.status}")
+        return cls(url, text, now)
 
     def instant(self, query: str, at: float) -> Value:
         """The value at one moment."""
@@ -80,14 +103,23 @@ class Page:
         return now if found is None else found
 
 
+def _address(url: str) -> SplitResult:
+    parts = urlsplit(url if "//" in url else f"http://{url}")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InputError(f"`{url}` is not the address of a Prometheus")
+    return parts
+
+
+def _connection(parts: SplitResult) -> HTTPConnection:
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    return kind(parts.netloc, timeout=TIMEOUT)
+
+
 class Server:
     """A Prometheus, or what has its HTTP API."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InputError(f"`{url}` is not the address of a Prometheus")
-        self._url = parts
+        self._url = _address(url)
 
     def instant(self, query: str, at: float) -> Value:
         """The value at one moment."""
@@ -106,8 +138,7 @@ class Server:
         return now
 
     def _ask(self, path: str, params: dict[str, str]) -> dict[str, Any]:
-        kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
-        connection = kind(self._url.netloc, timeout=TIMEOUT)
+        connection = _connection(self._url)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         target = f"{self._url.path.rstrip('/')}/api/v1/{path}"
         try:
