@@ -100,7 +100,7 @@ def test_conditions_of_a_live_recording_are_compared_too(tmp_path) -> None:
 
 def of_another_type(_, case):
     for trigger in case.get("scaledobject", {}).get("spec", {}).get("triggers", []):
-        trigger["type"] = "external"
+        trigger["type"] = "redis"
 
 
 def test_a_trigger_that_is_not_there_is_skipped_by_name(tmp_path) -> None:
@@ -108,7 +108,7 @@ def test_a_trigger_that_is_not_there_is_skipped_by_name(tmp_path) -> None:
 
     result = run_file(path, "live")
 
-    assert report(result) == "live skipped: trigger type external is not read from recordings yet"
+    assert report(result) == "live skipped: trigger type redis is not read from recordings yet"
     assert result.ok
 
 

@@ -16,6 +16,7 @@ from stoker.scaling.cadence import sync_reads_metrics
 from stoker.scaling.modifiers import compose, valid_fallback_target
 from stoker.scaling.observation import (
     EACH_POD,
+    Missing,
     Observation,
     Reader,
     TargetStatus,
@@ -162,6 +163,8 @@ def _with_fallback(
             milli=(numbers.milli_of_metric(reading.value),),
         )
         return _counted(spec, state, reading.metric_name, failures=0), value
+    if reading.missing is not Missing.NOTHING:
+        return state, _without_count(observation.reader, reading)
     failures = state.failures(reading.metric_name)
     if not _same_moment(observation, state, now) or failures == 0:
         failures += 1
@@ -180,6 +183,20 @@ def _with_fallback(
         return state, replace(value, active=_is_nil(spec, failures))
     return state, replace(
         value, value=milli / 1000, milli=(milli,), error=None, active=True, is_fallback=True
+    )
+
+
+def _without_count(reader: Reader, reading: TriggerReading) -> TriggerValue:
+    """A metric that an external scaler does not give, which no fallback can replace."""
+    told = reading.missing is Missing.SPECS or reader is Reader.HPA
+    return TriggerValue(
+        metric_name=reading.metric_name,
+        value=None,
+        target=reading.target,
+        metric_type=reading.metric_type,
+        active=reading.active,
+        activation_threshold=reading.activation_threshold,
+        error=_told_error(reader, reading) if told else None,
     )
 
 

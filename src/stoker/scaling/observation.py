@@ -70,6 +70,16 @@ class CustomMetric:
     pods: tuple[tuple[str, int], ...] = ()
 
 
+class Missing(StrEnum):
+    """What an external scaler did not give. KEDA counts neither as a failure of the trigger."""
+
+    NOTHING = ""
+    SPECS = (
+        "specs"  # names and targets: an error to both readers, though fallback never hears of it
+    )
+    VALUES = "values"  # of a metric that the HPA asks for: an error to the HPA alone
+
+
 @dataclass(frozen=True, slots=True)
 class TriggerReading:
     """What one trigger said at one moment, before fallback and formula.
@@ -93,6 +103,7 @@ class TriggerReading:
     answer: str = ""
     resource: ResourceUsage | None = None  # of a cpu or memory trigger
     custom: CustomMetric | None = None  # of a user's HPA
+    missing: Missing = Missing.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

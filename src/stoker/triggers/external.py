@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoker.errors import InputError, MachineError, StokerError
 from stoker.scaling.numbers import plain
-from stoker.scaling.observation import TriggerReading
+from stoker.scaling.observation import Missing, TriggerReading
 from stoker.scaling.spec import MetricType, TriggerSpec
 from stoker.triggers.base import TriggerContext, unread
 from stoker.triggers.connections import Lease, Tls
@@ -93,7 +93,8 @@ class ExternalTrigger:
             targets = await self._specs()
         except StokerError as error:
             names = tuple(self._targets) or (self.metric_name,)
-            return tuple(self._failed(name, error) for name in names)
+            failed = (self._failed(name, error) for name in names)
+            return tuple(replace(reading, missing=Missing.SPECS) for reading in failed)
         if not self._targets:
             self._targets = targets
         return tuple([await self._metric(name, targets) for name in self._targets])
@@ -130,7 +131,13 @@ class ExternalTrigger:
         if name not in targets:
             problem = f"no matching metrics found for {name}"
             hint = f"the scaler now calls its metrics {', '.join(sorted(targets))}"
-            return replace(reading, error=problem, answer=hint)
+            try:  # KEDA's polls go on under the new name
+                active = bool(await self._call("is_active", self._ref()))
+            except StokerError as error:
+                return self._failed(name, error)
+            return replace(
+                reading, error=problem, answer=hint, active=active, missing=Missing.VALUES
+            )
         from stoker.protocols.externalscaler_pb2 import GetMetricsRequest  # noqa: PLC0415
 
         short = name.partition("-")[2]
@@ -142,7 +149,13 @@ class ExternalTrigger:
             return self._failed(name, error)
         if not values:
             problem = f"no matching metrics found for {name}"
-            return replace(reading, error=problem, answer="GetMetrics gave an empty list")
+            return replace(
+                reading,
+                error=problem,
+                answer="GetMetrics gave an empty list",
+                active=active,
+                missing=Missing.VALUES,
+            )
         numbers = [
             one.metricValueFloat if one.metricValueFloat > 0 else float(one.metricValue)
             for one in values

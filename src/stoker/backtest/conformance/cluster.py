@@ -135,9 +135,11 @@ def syncs(
     created: float,
     end: float,
     hpa_at: float | None = None,
+    slow: float = 0.0,
 ) -> list[float]:
     """When the HPA was reconciled. Failed reconciles are not in the log: they fill the gaps.
 
+    Each is 15 s after the end of the one before, which takes *slow* seconds where sources are slow.
     Where none is in the log the first one came 15 s after the HPA, first seen at *hpa_at*.
     """
     rows = recorded.get("hpa_reconciles") or []
@@ -150,7 +152,7 @@ def syncs(
         filled.insert(0, filled[0] - SYNC)
     for t in known[1:]:
         gap = t - filled[-1]
-        steps = round(gap / SYNC)
+        steps = round(gap / (SYNC + slow))
         filled += [filled[-1] + gap * i / steps for i in range(1, steps)]
         filled.append(t)
     while filled[-1] + SYNC < end:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from stoker.backtest.conformance import validation
 from stoker.backtest.conformance.executor import executor_differences
+from stoker.backtest.conformance.external import calls_beside
 from stoker.backtest.conformance.hpa import (
     calculator_differences,
     hpa_differences,
@@ -77,7 +78,10 @@ def run_file(path: Path, name: str) -> FileResult:
         why = why_skipped(first)
         if why is not None:
             return FileResult(name, 0, 0, skipped=why)
-        return _result(name, [_first(live_differences, list(lines(path)))])
+        calls = calls_beside(path, first["header"])
+        return _result(
+            name, [_first(lambda rows: live_differences(rows, calls), list(lines(path)))]
+        )
     run = _kind(first)
     if run is None:
         raise InputError("not a recording of decisions", place=Place(str(path)))

@@ -8,10 +8,11 @@ the recording samples once a second.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from stoker.backtest.conformance import external
 from stoker.backtest.conformance.cluster import NEVER, Deployment, Source, polls, syncs
 from stoker.backtest.conformance.conditions import (
     Conditions,
@@ -25,7 +26,7 @@ from stoker.errors import InputError
 from stoker.scaling.annotations import stops
 from stoker.scaling.cadence import triggers_to_read
 from stoker.scaling.decide import reconcile
-from stoker.scaling.observation import Observation, Reader
+from stoker.scaling.observation import Observation, Reader, TriggerReading
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import (
     Fallback,
@@ -36,13 +37,13 @@ from stoker.scaling.spec import (
     TriggerSpec,
 )
 from stoker.scaling.state import ScalingState
-from stoker.triggers.base import Trigger, TriggerContext
+from stoker.triggers.base import Trigger, TriggerContext, read_all
 from stoker.triggers.parameters import go_duration
 from stoker.triggers.prometheus import PrometheusTrigger
 from stoker.triggers.registry import build_trigger
 
 TOLERANCE = 2.5
-_ANSWERED = ("prometheus",)  # trigger types whose source a recording holds
+_ANSWERED = ("prometheus", *external.TYPES)  # trigger types whose source a recording holds
 Trajectory = list[tuple[float, int]]
 
 
@@ -115,9 +116,12 @@ def why_skipped(header: Case) -> str | None:
     return None
 
 
-def live_differences(rows: Sequence[Case]) -> Iterator[str]:
-    """Run one recording; what differs, as one text. None: replicas and conditions agree."""
-    recording, run = Recording.of(rows), _Run(Recording.of(rows))
+def live_differences(rows: Sequence[Case], calls: Sequence[Case] = ()) -> Iterator[str]:
+    """Run one recording; what differs, as one text. None: replicas and conditions agree.
+
+    *calls* are those that were made to its external scaler.
+    """
+    recording, run = Recording.of(rows), _Run(Recording.of(rows), calls)
     got = asyncio.run(run.replicas())
     found = list(_compare(recording.replicas, got, recording.watched_until))
     shown = tuple(recorded_conditions(rows[1:-1], recording.watched_until))
@@ -130,8 +134,13 @@ def live_differences(rows: Sequence[Case]) -> Iterator[str]:
 class _Run:
     """A recording on its way through the core."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, calls: Sequence[Case]) -> None:
+        asked = external.read_times(calls)
+        if asked:  # the recorder looked for the first time after KEDA had
+            first = min(recording.created, asked[0] - 0.2)
+            recording = replace(recording, created=first)
         self._recording = recording
+        self._calls = calls
         self._source = Source(recording.header, recording.last)
         self._document = recording.header["scaledobject"]
         self._spec = spec_of(self._document)
@@ -170,9 +179,9 @@ class _Run:
         async def ask(query: str, _: float) -> Any:
             return await self._source.query(query, self._now)
 
-        context = TriggerContext(query_for=lambda _: ask)
+        context = TriggerContext(query_for=lambda _: ask, name=self._spec.name)
         try:
-            self._triggers = [build_trigger(t, context) for t in self._spec.triggers]
+            self._triggers = [self._trigger(t, context) for t in self._spec.triggers]
         except InputError:
             return False
         asked = [t.parameters for t in self._triggers if isinstance(t, PrometheusTrigger)]
@@ -180,16 +189,28 @@ class _Run:
         # the API server refuses an HPA whose target is no thousandth
         return all(round(p.threshold * 1000) > 0 for p in asked)
 
+    def _trigger(self, spec: TriggerSpec, context: TriggerContext) -> Trigger:
+        if spec.type not in external.TYPES:
+            return build_trigger(spec, context)
+        scripts = self._recording.header.get("external_script") or {}
+        script = scripts.get(spec.metadata.get("case", ""), {})
+        return external.ScriptedTrigger(spec, context, script, self._calls)
+
     def _steps(self) -> list[tuple[float, str, Any]]:
-        recording, times = self._recording, self._source.times
-        span = recording.created, recording.end
+        recording = self._recording
+        times = sorted([*self._source.times, *external.read_times(self._calls)])
+        span, slow = (recording.created, recording.end), external.slowest(recording.header)
         steps: list[tuple[float, str, Any]] = [(recording.created + 0.1, "so", {})]
-        steps += [(t, "poll", None) for t in self._polls(times)]
-        steps += [(t, "sync", None) for t in syncs(recording.last, times, *span, recording.hpa_at)]
+        heard = external.pushes(recording.header, self._calls)
+        steps += [(t, "push", None) for t in heard if t > recording.created]
+        steps += [(t, "poll", None) for t in self._polls(times, slow)]
+        steps += [
+            (t, "sync", None) for t in syncs(recording.last, times, *span, recording.hpa_at, slow)
+        ]
         steps += [(t, kind, patch) for t, kind, patch in recording.header.get("actions") or []]
         return sorted(steps, key=lambda step: step[0])
 
-    def _polls(self, times: Sequence[float]) -> Iterator[float]:
+    def _polls(self, times: Sequence[float], slow: float) -> Iterator[float]:
         """When KEDA polled: on a grid that an edit of the spec, or its resumption, begins anew."""
         recording, document = self._recording, self._document
         starts = [(recording.created, document)]
@@ -203,7 +224,7 @@ class _Run:
         for (start, document), (end, _) in zip(
             starts, [*starts[1:], (recording.end, None)], strict=True
         ):
-            interval = document["spec"].get("pollingInterval", 30)
+            interval = max(document["spec"].get("pollingInterval", 30), slow)
             yield from polls(
                 [t for t in times if start <= t < end or start == starts[0][0]],
                 interval,
@@ -220,12 +241,12 @@ class _Run:
             self._build()
             self._state, decision = reconcile(self._spec, status, self._state, now, self._settings)
         else:
-            reader = Reader.KEDA if kind == "poll" else Reader.HPA
+            reader = {"poll": Reader.KEDA, "sync": Reader.HPA, "push": Reader.PUSH}[kind]
             hpa = self._state.hpa
             if reader is Reader.HPA and (hpa is None or now < hpa.created_at + 13.5):
                 return  # a reconcile of the HPA that was there before
             wanted = triggers_to_read(self._spec, self._state, reader)
-            readings = tuple([await self._triggers[index].read(now) for index in wanted])
+            readings = await self._readings(wanted, now)
             observation = Observation(reader, readings, status)
             result = evaluate(self._spec, observation, self._state, now, self._settings)
             decision = result.decision
@@ -233,6 +254,15 @@ class _Run:
             self._state = ScalingState.from_dict(result.state.to_dict())
         if decision.changes:
             self._deployment.scale(decision.replicas, self._now)
+
+    async def _readings(self, wanted: Iterable[int], now: float) -> tuple[TriggerReading, ...]:
+        found: list[TriggerReading] = []
+        for index in wanted:
+            trigger = self._triggers[index]
+            if isinstance(trigger, external.ScriptedTrigger):
+                trigger.now = self._now
+            found += await read_all(trigger, now)
+        return tuple(found)
 
 
 def spec_of(document: Case) -> ScalingSpec:
