@@ -47,6 +47,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stoker.cli.scaler:scaler",
         "Serve triggers and formulas to an existing KEDA, as external scaler",
     ),
+    "gateway": (
+        "stoker.cli.gateway:gateway",
+        "Run the gateway alone, in front of any OpenAI servers",
+    ),
     "version": ("stoker.cli.version:version", "Print the version"),
 }
 

@@ -244,6 +244,8 @@ class Model:
         self, request: Request, reason: Reason, now: float, out: list[Action], detail: str
     ) -> None:
         """Answer *request* with an error; it must not wait any more."""
+        if request.stage is Stage.HELD:
+            request.waited += now - request.since
         request.stage = Stage.OVER
         out.append(Refuse(request, reason, self.retry_after(now), detail))
 
