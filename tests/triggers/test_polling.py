@@ -70,7 +70,7 @@ async def test_there_is_one_log_line_a_change_and_none_a_poll(caplog: Any) -> No
             await trigger.read(100.0 + 30 * poll)
 
     assert [record.message for record in caplog.records] == [
-        "llama trigger 0 (prometheus), s0-prometheus fails: broken; no answer",
+        "llama trigger 0 (prometheus), s0-prometheus fails: broken",
         "llama trigger 0 (prometheus), s0-prometheus answers again, after 10 failed reads in 300 s",
     ]
 

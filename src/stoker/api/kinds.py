@@ -80,8 +80,22 @@ VLLM_RUNTIME = Kind("VLLMRuntime", "vllmruntimes", "production-stack.vllm.ai", "
 CUSTOM = (INFERENCE_SERVICE, LLM_INFERENCE_SERVICE, VLLM_RUNTIME)
 POD = Kind("Pod", "pods", "", "v1", ("po",))
 EVENT = Kind("Event", "events", "", "v1", ("ev",))
+TRIGGER = Kind("Trigger", "triggers", "stoker", "v1", ())  # what no cluster has
+TRIGGER_AUTHENTICATION = Kind(
+    "TriggerAuthentication", "triggerauthentications", "keda.sh", "v1alpha1", ("ta", "triggerauth")
+)
+CLUSTER_TRIGGER_AUTHENTICATION = Kind(
+    "ClusterTriggerAuthentication",
+    "clustertriggerauthentications",
+    "keda.sh",
+    "v1alpha1",
+    ("cta", "clustertriggerauth"),
+)
 
-KINDS: tuple[Kind, ...] = (SCALED_OBJECT, HPA, DEPLOYMENT, POD, EVENT, *CUSTOM)
+KINDS: tuple[Kind, ...] = (
+    SCALED_OBJECT, HPA, DEPLOYMENT, POD, EVENT, *CUSTOM,
+    TRIGGER, TRIGGER_AUTHENTICATION, CLUSTER_TRIGGER_AUTHENTICATION,
+)  # fmt: skip
 _BY_NAME = {name: kind for kind in KINDS for name in kind.names}
 
 

@@ -92,8 +92,8 @@ def get(
 ) -> None:
     """List objects of the running stack, as `kubectl get` does.
 
-    KIND is scaledobjects (so), horizontalpodautoscalers (hpa), deployments (deploy), pods (po) or
-    events (ev).
+    KIND is scaledobjects (so), horizontalpodautoscalers (hpa), deployments (deploy), pods (po),
+    events (ev), triggers, triggerauthentications (ta) or clustertriggerauthentications (cta).
     """
     wanted = targets(what)
     client = connect(state_dir)

@@ -79,6 +79,7 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     held: Callable[[], bool],
     context_for: Callable[[TriggerContext, ScalingSpec], ContextFunction],
     background: Callable[[Coroutine[Any, Any, None]], None],
+    on_change: Callable[[str, str], None],
     on_tick: Callable[[Tick], None],
     on_error: Callable[[str, Exception], None],
 ) -> Autoscaling:
@@ -93,7 +94,9 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
         pushed=store,
     )
     build = context_for(context, spec)
-    triggers = tuple(PolledTrigger(one, build, about=spec.name) for one in spec.triggers)
+    triggers = tuple(
+        PolledTrigger(one, build, about=spec.name, on_change=on_change) for one in spec.triggers
+    )
     controller = Controller(
         spec,
         triggers,

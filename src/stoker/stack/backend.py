@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from stoker.api import objects, workloads
+from stoker.api import objects, triggers, workloads
 from stoker.api.changes import Changes
 from stoker.api.control import serve_control
 from stoker.api.customresources import custom_resource
 from stoker.api.discovery import Discovery, write_discovery
-from stoker.api.kinds import DEPLOYMENT, EVENT, HPA, POD, SCALED_OBJECT, Kind, ServerError
+from stoker.api.kinds import (
+    CLUSTER_TRIGGER_AUTHENTICATION,
+    DEPLOYMENT,
+    EVENT,
+    HPA,
+    POD,
+    SCALED_OBJECT,
+    TRIGGER,
+    TRIGGER_AUTHENTICATION,
+    Kind,
+    ServerError,
+)
 from stoker.api.views import Overview
 from stoker.errors import NotFoundError
 from stoker.stack.applications import RunningApplication
+from stoker.stack.credentials import authentication_of
 from stoker.stack.overview import event_lines, model_overview
 from stoker.stack.stack import Stack
 from stoker.stack.views import deployment_view, hpa_view, scaled_object_view
@@ -37,28 +49,17 @@ class RunBackend:
 
     def objects(self, kind: Kind) -> list[JsonObject]:
         """All objects of *kind* in Kubernetes form."""
-        applications = self._stack.applications
-        scaled = [a.autoscaling for a in applications if a.autoscaling]
-        if kind is SCALED_OBJECT:
-            by_keda = [one for one in scaled if not one.controller.spec.is_hpa]
-            return [objects.scaled_object(scaled_object_view(one)) for one in by_keda]
-        if kind is HPA:
-            views = [hpa_view(one) for one in scaled]
-            return [objects.horizontal_pod_autoscaler(view) for view in views if view]
-        if kind is DEPLOYMENT:
-            return [workloads.deployment(deployment_view(a)) for a in applications]
-        if kind is POD:
-            return [
-                workloads.pod(pod, a.workload) for a in applications for pod in a.deployment.pods()
-            ]
-        if kind is EVENT:
-            return [workloads.event(event) for event in self._stack.events]
-        url = self._stack.gateway.url
-        return [
-            custom_resource(a.source, deployment_view(a), url)
-            for a in applications
-            if a.source is not None and a.source["kind"] == kind.kind
-        ]
+        listings: dict[Kind, Callable[[], list[JsonObject]]] = {
+            SCALED_OBJECT: self._scaled_objects,
+            HPA: self._hpas,
+            DEPLOYMENT: self._deployments,
+            POD: self._pods,
+            EVENT: lambda: [workloads.event(event) for event in self._stack.events],
+            TRIGGER: self._triggers,
+            TRIGGER_AUTHENTICATION: lambda: self._authentications(kind),
+            CLUSTER_TRIGGER_AUTHENTICATION: lambda: self._authentications(kind),
+        }
+        return listings[kind]() if kind in listings else self._custom_resources(kind)
 
     def ticks(self, name: str) -> list[Tick]:
         """The last ticks of a ScaledObject or of an HPA, the newest last."""
@@ -114,6 +115,57 @@ class RunBackend:
             raise kind.not_found(name)
         await self._stack.annotate(scaled, dict(annotations))
         return objects.scaled_object(scaled_object_view(scaled))
+
+    def _scaled_objects(self) -> list[JsonObject]:
+        scaled = [one for one in self._stack.autoscalings if not one.controller.spec.is_hpa]
+        return [objects.scaled_object(scaled_object_view(one)) for one in scaled]
+
+    def _hpas(self) -> list[JsonObject]:
+        views = [hpa_view(one) for one in self._stack.autoscalings]
+        return [objects.horizontal_pod_autoscaler(view) for view in views if view]
+
+    def _deployments(self) -> list[JsonObject]:
+        return [workloads.deployment(deployment_view(a)) for a in self._stack.applications]
+
+    def _pods(self) -> list[JsonObject]:
+        return [
+            workloads.pod(pod, a.workload)
+            for a in self._stack.applications
+            for pod in a.deployment.pods()
+        ]
+
+    def _custom_resources(self, kind: Kind) -> list[JsonObject]:
+        url = self._stack.gateway.url
+        return [
+            custom_resource(a.source, deployment_view(a), url)
+            for a in self._stack.applications
+            if a.source is not None and a.source["kind"] == kind.kind
+        ]
+
+    def _triggers(self) -> list[JsonObject]:
+        return [
+            triggers.trigger(record, one.controller.spec, one.controller.state.created_at)
+            for one in self._stack.autoscalings
+            for polled in one.triggers
+            for record in polled.records.values()
+        ]
+
+    def _authentications(self, kind: Kind) -> list[JsonObject]:
+        """With the ScaledObjects that refer to each."""
+        stack = self._stack
+        found = []
+        for one in stack.bundle.authentications:
+            if one.kind != kind.kind:
+                continue
+            users = {
+                scaled.name
+                for scaled in stack.autoscalings
+                for trigger in scaled.controller.spec.triggers
+                if authentication_of(trigger, scaled.controller.spec, stack.bundle) is one
+            }
+            namespace = stack.options.namespace
+            found.append(triggers.authentication(one, stack.started_at, users, namespace))
+        return found
 
     def _deployment(self, name: str) -> RunningApplication:
         for application in self._stack.applications:

@@ -81,11 +81,27 @@ class PrometheusServer:
 
 
 async def serve_prometheus(
-    storage: Storage, clock: Clock, scraper: Scraper, *, host: str, port: int
+    storage: Storage,
+    clock: Clock,
+    scraper: Scraper,
+    *,
+    host: str,
+    port: int,
+    page: Callable[[], str],
 ) -> PrometheusServer:
-    """Listen on *host*:*port*; 0 is a free port. Raises ConflictError when it is taken."""
+    """Listen on *host*:*port*; 0 is a free port. Raises ConflictError when it is taken.
+
+    *page* is what ``/metrics`` says of the run itself.
+    """
+    app = make_app(storage, clock, scraper)
+
+    async def own_metrics(_: web.Request) -> web.Response:
+        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(body=page().encode(), headers=headers)
+
+    app.router.add_get("/metrics", own_metrics)
     runner = web.AppRunner(
-        make_app(storage, clock, scraper),
+        app,
         access_log=None,
         handle_signals=False,
         shutdown_timeout=0.5,

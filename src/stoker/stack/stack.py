@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from stoker.api.changes import Changes
 from stoker.api.discovery import remove_discovery
@@ -30,6 +30,8 @@ from stoker.stack.applications import RunningApplication
 from stoker.stack.autoscaling import Autoscaling, autoscaling_of
 from stoker.stack.credentials import contexts, credential_notices
 from stoker.stack.embedded import serve_prometheus
+from stoker.stack.kedametrics import keda_page
+from stoker.stack.neighbours import Neighbours
 from stoker.stack.options import Options
 from stoker.stack.pushes import Pushes
 from stoker.stack.scraping import (
@@ -86,12 +88,13 @@ class Stack:
         )
         self.applications: list[RunningApplication] = []
         self.on_tick: list[Callable[[Tick], None]] = []
-        self._bundle = bundle
+        self.bundle = bundle
         self._store = ScalingStore(options.state_dir, on_trouble=self._trouble)
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._servers = AsyncExitStack()
         self._pool = Pool()
+        self._neighbours = Neighbours(self.applications, bundle)
         self.pushes = Pushes(self.storage, clock, bundle, options.otlp, on_written=self._written)
         self.prometheus_url = ""
         self.otlp_urls: dict[str, str] = {}  # by protocol
@@ -104,7 +107,7 @@ class Stack:
         try:
             await self._serve()
             remembered = self._store.load()
-            for application in self._bundle.applications:
+            for application in self.bundle.applications:
                 await self._run(application, remembered)
             self.node.end_unclaimed()
             self.scraper.set_targets(self._scrape_targets())
@@ -139,7 +142,7 @@ class Stack:
     async def _serve(self) -> None:
         """Take the ports."""
         self.gateway.set_models(
-            {a.workload.model: a.workload.aliases for a in self._bundle.applications}
+            {a.workload.model: a.workload.aliases for a in self.bundle.applications}
         )
         await self.gateway.start()
         self.gateway.on_held = self._request_held
@@ -149,6 +152,7 @@ class Stack:
             self.scraper,
             host=self.options.host,
             port=self.options.prometheus_port,
+            page=lambda: keda_page(self.autoscalings, self.bundle.authentications),
         )
         self._servers.push_async_callback(prometheus.close)
         self.prometheus_url = prometheus.url
@@ -169,11 +173,17 @@ class Stack:
         await deployment.start()
         if application.scaling is None:
             return
+        scaling = application.scaling
+        about = ObjectRef("ScaledObject", scaling.name, scaling.namespace)
+
+        def tell(type_: Literal["Normal", "Warning"], reason: str, sentence: str) -> None:
+            self.events.record(type_, reason, sentence, about, _SOURCE, self.clock.now())
+
         running.autoscaling = scaled = autoscaling_of(
-            application.scaling,
+            scaling,
             workload,
             deployment,
-            remembered.get(application.scaling.name),
+            remembered.get(scaling.name),
             storage=self.storage,
             store=self.pushes.store,
             clock=self.clock,
@@ -181,14 +191,22 @@ class Stack:
             background=self._background,
             held=lambda: self.options.activate_on_request and self.gateway.held(workload.model) > 0,
             context_for=lambda context, spec: contexts(
-                replace(context, pool=self._pool), spec, application, self._bundle
+                replace(
+                    context,
+                    pool=self._pool,
+                    pods=self._neighbours.pods,
+                    endpoints=self._neighbours.endpoints,
+                ),
+                spec,
+                application,
+                self.bundle,
             ),
+            on_change=lambda reason, sentence: tell("Normal", reason, sentence),
             on_tick=self._ticked,
             on_error=self._look_failed,
         )
-        for sentence in credential_notices(application.scaling, application, self._bundle):
-            about = ObjectRef("ScaledObject", scaled.name, application.scaling.namespace)
-            self.events.record("Warning", "CredentialsMissing", sentence, about, _SOURCE, now)
+        for sentence in credential_notices(scaling, application, self.bundle):
+            tell("Warning", "CredentialsMissing", sentence)
         self._record(scaled.controller.spec, await scaled.controller.reconcile(now))
         self._background(scaled.loops.run())
 
@@ -205,10 +223,14 @@ class Stack:
 
     # -- what happens ----------------------------------------------------------------------------
 
+    @property
+    def autoscalings(self) -> list[Autoscaling]:
+        """Everything that scales."""
+        return [a.autoscaling for a in self.applications if a.autoscaling]
+
     def find(self, name: str) -> Autoscaling | None:
         """The ScaledObject or the user's HPA of that name."""
-        found = (a.autoscaling for a in self.applications if a.autoscaling)
-        return next((scaled for scaled in found if scaled.name == name), None)
+        return next((one for one in self.autoscalings if one.name == name), None)
 
     async def annotate(self, scaled: Autoscaling, annotations: dict[str, str | None]) -> None:
         """Set or remove annotations of a ScaledObject, with what follows from them."""
@@ -245,14 +267,14 @@ class Stack:
         return scrape_targets(
             ((a.workload, a.deployment.pods()) for a in self.applications),
             self.options,
-            self._bundle.monitors,
-            self._bundle.services,
+            self.bundle.monitors,
+            self.bundle.services,
         )
 
     def _tell_what_is_not_scraped(self) -> None:
         about = ObjectRef("Node", "localhost", self.options.namespace)
-        workloads = [application.workload for application in self._bundle.applications]
-        for sentence in scrape_notices(workloads, self._bundle.monitors, self._bundle.services):
+        workloads = [application.workload for application in self.bundle.applications]
+        for sentence in scrape_notices(workloads, self.bundle.monitors, self.bundle.services):
             self.events.record("Warning", "NotScraped", sentence, about, _SOURCE, self.clock.now())
 
     def _request_held(self, model: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoker.errors import InputError, MachineError, StokerError
@@ -35,7 +35,6 @@ class Peer:
 
     address: str
     tls: Tls | None = None  # None: in plain text
-    authority: str = field(default="")
 
 
 class ExternalTrigger:

@@ -57,8 +57,12 @@ class HttpClient:
         url: str,
         headers: Mapping[str, str],
         timeout: float,  # noqa: ASYNC109 - Go's Client.Timeout
+        *,
+        shown: str = "",
     ) -> tuple[int, bytes]:
         """Status and body of a GET; *timeout* seconds from the request to the body's last byte.
+
+        *shown* stands for the address in errors, which otherwise would differ at every poll.
 
         Raises:
             StokerError: there was no answer, or too long a one; in Go's words.
@@ -66,7 +70,7 @@ class HttpClient:
         import aiohttp  # noqa: PLC0415
         from yarl import URL  # noqa: PLC0415
 
-        shown = without_password(url)
+        shown = without_password(shown or url)
         try:
             target = URL(url, encoded=True)
         except ValueError as error:

@@ -9,13 +9,13 @@ not at every poll, and no line, no error and no record has a secret in it.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import quote, quote_plus
 
+from stoker.clock import stopwatch
 from stoker.errors import InputError, StokerError
 from stoker.scaling.observation import TriggerReading
 from stoker.scaling.spec import RESOURCE_TRIGGERS, TriggerSpec
@@ -70,7 +70,8 @@ class PolledTrigger:
     """A trigger with what KEDA does around it.
 
     ``context_for`` gives what the trigger is built from; it is asked at every build, so that
-    secrets that were changed are read.
+    secrets that were changed are read. ``on_change`` is told, as a reason and a sentence, what KEDA
+    has no event for: a trigger that answers again.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class PolledTrigger:
         context_for: Callable[[TriggerSpec], TriggerContext],
         *,
         about: str = "",
+        on_change: Callable[[str, str], None] = lambda _reason, _sentence: None,
     ) -> None:
         self.spec = spec
+        self._on_change = on_change
         self.records: dict[str, TriggerRecord] = {}
         self._about = about
         self._context_for = context_for
@@ -90,8 +93,12 @@ class PolledTrigger:
         self._trigger: Trigger | None = None
         self._trigger = self._built()
         self._name, self._target = self._trigger.metric_name, self._trigger.target
-        if self._is_kedas:
-            self.records[self._name] = TriggerRecord(spec, self._name, self._target)
+        self.records[self._name] = TriggerRecord(spec, self._name, self._target)
+
+    @property
+    def is_kedas(self) -> bool:
+        """Whether KEDA reads it; the HPA reads cpu, memory and metrics of its own by itself."""
+        return self._is_kedas
 
     @property
     def metric_name(self) -> str:
@@ -109,16 +116,14 @@ class PolledTrigger:
 
     async def read_all(self, now: float) -> tuple[TriggerReading, ...]:
         """Ask, once more if need be, and remember how it went."""
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
+        begin = stopwatch()
         readings = await self._read(now)
         if self._is_kedas and _failed(readings):
             await self.close()
             readings = await self._read(now)
         if _failed(readings):
             readings = tuple(self._without_secrets(reading) for reading in readings)
-        if self._is_kedas:
-            self._note(readings, now, loop.time() - begin)
+        self._note(readings, now, stopwatch() - begin)
         return readings
 
     async def close(self) -> None:
@@ -173,17 +178,17 @@ class PolledTrigger:
                 )
             since, count = record.failing_since, record.failed_in_a_row
             record.note(reading, now, latency)
+            if not self._is_kedas:
+                continue
             name = (
                 f"{self._about} trigger {self.spec.index} ({self.spec.type}), {reading.metric_name}"
             )
             if since is None and reading.error is not None:
-                told = f"{reading.error}; {reading.answer}" if reading.answer else reading.error
-                _log.warning("%s fails: %s", name, told)
+                _log.info("%s fails: %s", name, reading.error)
             elif since is not None and reading.error is None:
-                _log.warning(
-                    "%s answers again, after %d failed reads in %.0f s",
-                    name, count, now - since,
-                )  # fmt: skip
+                told = f"after {count} failed reads in {now - since:.0f} s"
+                _log.info("%s answers again, %s", name, told)
+                self._on_change("TriggerAnswersAgain", f"{reading.metric_name} {told}")
         # a metric that is no more: the placeholder of an external trigger that has now answered
         there = {reading.metric_name for reading in readings}
         for gone in [

@@ -176,7 +176,10 @@ class PrometheusTrigger:
         if self._http is None:
             self._http = HttpClient.lease(self._pool, self.parameters.tls)
         status, body = await self._http.value.get(
-            url, self.parameters.headers, self.parameters.timeout
+            url,
+            self.parameters.headers,
+            self.parameters.timeout,
+            shown=url.replace(f"&time={rfc3339(now)}", "", 1),
         )
         if not 200 <= status <= 299:
             raise StokerError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoker.api.kinds import (
+    CLUSTER_TRIGGER_AUTHENTICATION,
     DEPLOYMENT,
     EVENT,
     HPA,
@@ -15,6 +16,8 @@ from stoker.api.kinds import (
     LLM_INFERENCE_SERVICE,
     POD,
     SCALED_OBJECT,
+    TRIGGER,
+    TRIGGER_AUTHENTICATION,
     VLLM_RUNTIME,
     Kind,
 )
@@ -223,8 +226,41 @@ def _message(found: JsonObject, now: float) -> str:  # noqa: ARG001
     return str(found.get("message", "")).strip()
 
 
+def _first(path: str) -> Callable[[JsonObject, float], str]:
+    """The name of the first item of a list; kubectl prints one value of several."""
+
+    def cell(found: JsonObject, now: float) -> str:  # noqa: ARG001
+        items = at(found, path, ())
+        return str(items[0].get("name", "")) if items else ""
+
+    return cell
+
+
+def _errors(found: JsonObject, now: float) -> str:
+    """How many, and since when it fails if it does."""
+    since = at(found, "status.failingSince")
+    count = str(at(found, "status.errors", 0))
+    return f"{count} (since {age(since, now)})" if since else count
+
+
+def _last_success(found: JsonObject, now: float) -> str:
+    at_ = at(found, "status.lastSuccess")
+    return f"{age(at_, now)} ago" if at_ else _NONE
+
+
 _NAME = Column("NAME", _text("metadata.name"))
 _AGE = Column("AGE", _since("metadata.creationTimestamp"))
+# As kubectl prints what an object does not have: nothing, and of a list its first item.
+_SECRET_SOURCES = (
+    Column("PODIDENTITY", _text("spec.podIdentity.provider")),
+    Column("SECRET", _first("spec.secretTargetRef")),
+    Column("ENV", _first("spec.env")),
+)
+_VAULT = Column("VAULTADDRESS", _text("spec.hashiCorpVault.address"))
+_USERS = (
+    Column("SCALEDOBJECTS", _text("status.scaledobjects"), wide=True),
+    Column("SCALEDJOBS", _text("status.scaledjobs"), wide=True),
+)
 
 _COLUMNS: Mapping[str, tuple[Column, ...]] = {
     SCALED_OBJECT.kind: (
@@ -302,5 +338,25 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
         Column("FIRST SEEN", _since("firstTimestamp"), wide=True),
         Column("COUNT", _text("count", "1"), wide=True),
         Column("NAME", _text("metadata.name"), wide=True),
+    ),
+    TRIGGER.kind: (
+        _NAME,
+        Column("TYPE", _text("spec.type")),
+        Column("VALUE", _text("status.value", _UNKNOWN)),
+        Column("TARGET", _text("status.target", _UNKNOWN)),
+        Column("ACTIVE", _text("status.active")),
+        Column("ERRORS", _errors),
+        Column("LAST SUCCESS", _last_success),
+        Column("SCALEDOBJECT", _text("spec.scaledObject"), wide=True),
+        Column("LATENCY", _text("status.latency", _NONE), wide=True),
+        Column("ERROR", _text("status.error", _NONE), wide=True),
+    ),
+    TRIGGER_AUTHENTICATION.kind: (_NAME, *_SECRET_SOURCES, _VAULT, *_USERS),
+    CLUSTER_TRIGGER_AUTHENTICATION.kind: (
+        _NAME,
+        *_SECRET_SOURCES,
+        Column("FILEPATH", _text("spec.filePath")),
+        _VAULT,
+        *_USERS,
     ),
 }
