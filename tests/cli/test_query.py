@@ -56,6 +56,16 @@ def test_explain_shows_the_matcher_that_lets_nothing_through(page):
     assert out.splitlines()[:2] == ['sum(waiting{model_name="Llama"})', "    = no series"]
 
 
+def test_explain_shows_the_query_as_it_was_meant(page):
+    out = run("info(waiting, {version=~'.*'}) + fill(1_000) none @ -5", "--file", page, "--explain")
+    assert [line for line in out.splitlines() if "= " not in line] == [
+        'info(waiting, {version=~".*"}) + fill (1000) none @ -5.000',
+        '  info(waiting, {version=~".*"})',
+        "    waiting",
+        "  none @ -5.000",
+    ]
+
+
 def test_range_has_a_line_that_rises(page):
     words = ("--time", "1700000060", "--range", "1m", "--step", "10s")
     out = run("time()", "--file", page, *words)
