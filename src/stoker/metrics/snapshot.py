@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ import numpy as np
 from stoker.errors import InputError, Place
 from stoker.metrics.exposition import Metadata
 from stoker.metrics.sample import Labels
+from stoker.metrics.series import Series
 from stoker.metrics.storage import Storage
 
 _VERSION: Final = 1
@@ -25,9 +27,14 @@ _SERIES: Final = "series.json"
 
 
 def save(storage: Storage, directory: Path) -> None:
+    """Write a snapshot of a storage that nobody writes to meanwhile."""
+    write(storage.find(()).series, storage.metadata, directory)
+
+
+def write(series: Iterable[Series], metadata: Mapping[str, Metadata], directory: Path) -> None:
     """Write a snapshot. Both files are replaced at once or not at all, the JSON last."""
     directory.mkdir(parents=True, exist_ok=True)
-    series = storage.find(()).series
+    series = list(series)
     lengths = [len(one) for one in series]
     samples = directory / f"{_SAMPLES}.new"
     with samples.open("wb") as file:
@@ -41,9 +48,7 @@ def save(storage: Storage, directory: Path) -> None:
         "version": _VERSION,
         "lengths": lengths,
         "labels": [one.labels.as_dict() for one in series],
-        "metadata": {
-            name: [meta.type, meta.help, meta.unit] for name, meta in storage.metadata.items()
-        },
+        "metadata": {name: [meta.type, meta.help, meta.unit] for name, meta in metadata.items()},
     }
     description.write_text(json.dumps(document), encoding="utf-8")
     os.replace(samples, directory / _SAMPLES)  # noqa: PTH105 - atomic, and says so

@@ -34,6 +34,7 @@ from stoker.stack.kedametrics import keda_page
 from stoker.stack.neighbours import Neighbours
 from stoker.stack.options import Options
 from stoker.stack.pushes import Pushes
+from stoker.stack.samples import KeptSamples
 from stoker.stack.scraping import (
     DEFAULT_INTERVAL,
     router_labels,
@@ -90,6 +91,9 @@ class Stack:
         self.on_tick: list[Callable[[Tick], None]] = []
         self.bundle = bundle
         self._store = ScalingStore(options.state_dir, on_trouble=self._trouble)
+        self._samples = KeptSamples(
+            self.storage, clock, options.state_dir, on_trouble=self._trouble
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._servers = AsyncExitStack()
@@ -107,6 +111,7 @@ class Stack:
         try:
             await self._serve()
             remembered = self._store.load()
+            self._samples.load()
             for application in self.bundle.applications:
                 await self._run(application, remembered)
             self.node.end_unclaimed()
@@ -114,6 +119,7 @@ class Stack:
             self._tell_what_is_not_scraped()
             self._background(self.scraper.run())
             self._background(self.pushes.run())
+            self._background(self._samples.run())
             self._background(self._scrape_gateway())
         except BaseException:
             await self.stop(force=True)
@@ -127,6 +133,7 @@ class Stack:
         await self.gateway.stop(grace)
         await self.node.stop(force=force)
         self._store.forget()
+        self._samples.forget()
         for application in self.applications:
             if application.autoscaling:
                 await application.autoscaling.controller.close()
