@@ -16,7 +16,7 @@ _MODES = ("apiKey", "basic", "tls", "bearer", "custom", "oauth")
 AUTHENTICATION = (
     parameter(
         "authModes;authMode",
-        "how requests authenticate; oauth and apiKey are taken and have no effect, as in KEDA",
+        "how requests authenticate; oauth, and apiKey for prometheus, have no effect, as in KEDA",
         "list",
         order=_BOTH,
         enum=_MODES,
@@ -28,7 +28,7 @@ AUTHENTICATION = (
     parameter("ca", "PEM of an authority to trust besides the machine's", order=AUTH),
     parameter("cert", "PEM of a client's certificate, with `tls`", order=AUTH),
     parameter("key", "PEM of its key, with `tls`", order=AUTH, secret=True),
-    parameter("customAuthHeader", "name of a header, with `custom`", order=AUTH),
+    parameter("customAuthHeader", "name of a header, with `custom` for prometheus", order=AUTH),
     parameter("customAuthValue", "its value", order=AUTH, secret=True),
 )
 
