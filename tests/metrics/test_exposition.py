@@ -180,3 +180,11 @@ def test_what_all_pages_share_is_bounded(monkeypatch):
     for turn in range(3):
         list(PageParser().lines("\n".join(f"bounded{turn}_{i} 1" for i in range(90))))
         assert len(exposition._shared) <= 100
+
+
+@pytest.mark.parametrize("torn", ["torn{", "torn}", 'torn{a="1"', "torn{}x"])
+def test_torn_line_is_refused_also_behind_one_without_labels(torn):
+    with pytest.raises(InputError):
+        parse_page(f"whole 1\n{torn} 1\n")
+    with pytest.raises(InputError):
+        parse_page(f"{torn} 1\n")

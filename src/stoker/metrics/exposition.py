@@ -249,10 +249,10 @@ class _QuickLabels:
                 if not _NAME.fullmatch(name):
                     return None
                 named = self._names[name] = ((METRIC_NAME, name),)
-            pairs = self._bodies.get(body)
+            pairs = self._bodies.get(body) if body else _quick_pairs(brace)
             if pairs is None:
-                pairs = _quick_pairs(body)
-                if pairs is None or (brace and not body):
+                pairs = _quick_pairs(brace + body)
+                if pairs is None:
                     return None
                 self._bodies[body] = pairs
             found = Labels.of_sorted(named + pairs)
@@ -263,14 +263,14 @@ class _QuickLabels:
         return found
 
 
-def _quick_pairs(body: str) -> Pairs | None:
-    """The labels in ``a="1",b="2"}``, sorted; None if they are not written just so."""
-    if not body:
+def _quick_pairs(braced: str) -> Pairs | None:
+    """The labels in ``{a="1",b="2"}``, sorted; None if they are not written just so."""
+    if not braced:
         return ()
-    if not body.endswith('"}') or "\\" in body:
+    if not braced.endswith('"}') or "\\" in braced:
         return None
     pairs = []
-    for item in body[:-2].split('",'):
+    for item in braced[1:-2].split('",'):
         name, equals, value = item.partition('="')
         if not equals or '"' in value or name <= METRIC_NAME or not _LABEL.fullmatch(name):
             return None
