@@ -25,6 +25,10 @@ def meta(**metadata: str) -> dict[str, Any]:
     return {"metadata": metadata}
 
 
+BERMUDA = {
+    "timezone": "Europe/Bermuda", "start": "0 8 * * *", "end": "0 18 * * *",
+    "desiredReplicas": "3",
+}  # fmt: skip
 STEPS = {
     "horizontalPodAutoscalerConfig": {
         "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}]}}
@@ -147,6 +151,7 @@ FAULTS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("polling-not-used", "info", [GOOD], {"pollingInterval": 5}),
     ("double-slash", "info", [GOOD], {"trigger": meta(serverAddress="http://p:9090/")}),
     ("unbuildable-trigger", "error", [GOOD], {"trigger": {"type": "promtheus"}}),
+    ("unknown-time-zone", "error", [GOOD], {"trigger": {"type": "cron", "metadata": BERMUDA}}),
 ]
 # shown in test_examples.py and test_surroundings.py: they look at other objects, too
 SHOWN_ELSEWHERE = {

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from stoker.resources.document import Document, Path
+from stoker.errors import Place
+from stoker.resources.document import Document, Node, Path
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLAIN = re.compile(r"[A-Za-z_(][\w ().,:<>=+*/{}\[\]~!|^-]*")
@@ -24,6 +25,7 @@ class Edit:
     document: Document = field(compare=False, repr=False)
     path: Path  # from the root of the document, as the user wrote it
     value: str | int | None = None  # None: remove the key and its value
+    quote: bool = False  # put what is written there in quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,39 @@ def apply(text: str, document: Document, edits: Iterable[Edit]) -> str:
     return text
 
 
+def mended(text: str, edits: Iterable[Edit]) -> str:
+    """*text*, the whole file, with *edits* of its documents in it."""
+    by_line: dict[int, list[Edit]] = {}
+    for edit in edits:
+        by_line.setdefault(edit.document.line, []).append(edit)
+    for line in sorted(
+        by_line, reverse=True
+    ):  # the last first: lines before it stay where they are
+        text = apply(text, by_line[line][0].document, by_line[line])
+    return text
+
+
+def quoting(documents: Iterable[Document], place: Place) -> tuple[Edit, ...]:
+    """The scalar at *place*, which is not a text, as a text."""
+    for document in documents:
+        if document.file != place.file:
+            continue
+        found = _scalar_at(document.root, (), (place.line, place.column))
+        if found is not None:
+            return (Edit(document, found, quote=True),)
+    return ()
+
+
+def _scalar_at(node: Node, path: Path, at: tuple[int | None, int | None]) -> Path | None:
+    for key, item in node.items.items():
+        if (item.node.line, item.node.column) == at and not item.node.items:
+            return (*path, key)
+        found = _scalar_at(item.node, (*path, key), at)
+        if found is not None:
+            return found
+    return None
+
+
 def _offset(text: str, lines: int) -> int:
     """Where the line after the first *lines* begins."""
     at = 0
@@ -71,6 +106,9 @@ def _change(text: str, root: Any, edit: Edit) -> _Change | None:
     if found is None:
         return None
     key, node = found
+    if edit.quote:
+        start, end = node.start_mark.index, node.end_mark.index
+        return _Change(start, end, json.dumps(text[start:end]))
     if edit.value is None:
         return _removal(text, key, node)
     if not isinstance(node, yaml.ScalarNode):

@@ -42,7 +42,8 @@ def fallback_flaps_when_cached(subject: Subject) -> Iterator[Finding]:
             "leave out useCachedMetrics",
         )
         place = subject.place("triggers", trigger.index, "useCachedMetrics", key=True)
-        yield subject.finding("fallback-flaps-when-cached", Severity.WARNING, text, place)
+        edits = subject.edit("triggers", trigger.index, "useCachedMetrics")
+        yield subject.finding("fallback-flaps-when-cached", Severity.WARNING, text, place, edits)
 
 
 def fallback_is_not_zero(subject: Subject) -> Iterator[Finding]:
@@ -73,4 +74,5 @@ def fallback_above_maximum(subject: Subject) -> Iterator[Finding]:
         f"replicas: {most}",
     )
     place = subject.place("fallback", "replicas")
-    yield subject.finding("fallback-above-maximum", Severity.WARNING, text, place)
+    edits = subject.edit("fallback", "replicas", value=most)
+    yield subject.finding("fallback-above-maximum", Severity.WARNING, text, place, edits)

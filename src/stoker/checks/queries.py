@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import assert_never
 
@@ -9,7 +10,8 @@ import promql_parser as ast
 
 from stoker.checks import metrics
 from stoker.checks.base import Finding, Query, Severity, Subject
-from stoker.checks.selecting import accepts, matchers, query_place, selected
+from stoker.checks.edits import Edit
+from stoker.checks.selecting import Selected, accepts, matchers, query_place, selected
 from stoker.checks.shapes import Kind, metric_name, shape
 
 _MODEL_LABELS = {"model", "model_name"}
@@ -69,9 +71,13 @@ def multi_element_query(subject: Subject) -> Iterator[Finding]:
             "metric is lost. " + _consequence(subject),
             f"query: {_one_element(query, subject)}",
         )
-        yield subject.finding(
-            "multi-element-query", Severity.ERROR, text, query_place(subject, query)
-        )
+        written = _one_element(query, subject)
+        if subject.application is None:  # the hint names a model that nobody knows
+            written = f"sum({query.text.strip()})"
+        path = ("triggers", query.trigger.index, "metadata", "query")
+        edits = subject.edit(*path, value=written)
+        place = query_place(subject, query)
+        yield subject.finding("multi-element-query", Severity.ERROR, text, place, edits)
 
 
 def _consequence(subject: Subject) -> str:
@@ -192,7 +198,20 @@ def renamed_metric(subject: Subject) -> Iterator[Finding]:
             metrics.RENAMED[old] or "`vllm:num_requests_waiting` or `vllm:kv_cache_usage_perc`",
         )
         place = query_place(subject, item.query)
-        yield subject.finding("renamed-metric", Severity.ERROR, text, place)
+        edits = _renaming(subject, item, old)
+        yield subject.finding("renamed-metric", Severity.ERROR, text, place, edits)
+
+
+def _renaming(subject: Subject, item: Selected, old: str) -> tuple[Edit, ...]:
+    """The new name in place of the old one, where it means the same."""
+    new = metrics.RENAMED[old]
+    if new is None or not new.startswith(metrics.PREFIX):
+        return ()
+    path = ("triggers", item.query.trigger.index, "metadata", "query")
+    written = re.sub(
+        rf"(?<![\w:]){re.escape(old)}(?=_bucket|_sum|_count|\W|$)", new, item.query.text
+    )
+    return subject.edit(*path, value=written)
 
 
 def unknown_metric(subject: Subject) -> Iterator[Finding]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from stoker.checks import keda
 from stoker.checks.base import Finding, Severity
+from stoker.checks.edits import quoting
 from stoker.errors import InputError, Place
 from stoker.resources.admission import admit
 from stoker.resources.bundle import Bundle, Reading
 from stoker.resources.document import Manifest
+from stoker.resources.validation import IN_QUOTES
 from stoker.scaling.spec import RESOURCE_TRIGGERS, ScaleTargetRef, ScalingSpec
 
 # What a controller silently leaves out of a resource that it translates, and how bad that is.
@@ -32,9 +35,12 @@ def from_reading(reading: Reading) -> Iterator[Finding]:
     """What *reading* says without any rule."""
     for error in reading.unreadable:
         yield _refusal("unreadable", error)
-    for error in reading.refused:
-        yield _refusal("refused", error)
     bundle = reading.bundle
+    for error in reading.refused:
+        finding = _refusal("refused", error)
+        if finding.hint.startswith(IN_QUOTES):
+            finding = replace(finding, edits=quoting(bundle.documents, finding.place))
+        yield finding
     for one in bundle.ignored:
         severity = IGNORED.get(one.rule, Severity.WARNING)
         yield Finding(one.rule, severity, one.message, one.why, one.fix, one.place, one.about)

@@ -45,6 +45,7 @@ RULES: tuple[Rule, ...] = (
     triggers.unbuildable_trigger,
     triggers.metric_type_in_metadata,
     triggers.unknown_metadata,
+    triggers.unknown_time_zone,
     triggers.activation_above_threshold,
     fallbacks.fallback_never_engages,
     fallbacks.fallback_flaps_when_cached,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stoker.checks import metrics
 from stoker.checks.base import Finding, Severity, Subject
+from stoker.checks.edits import Edit
 from stoker.checks.selecting import selected_by
 from stoker.checks.shapes import metric_name, selectors
 
@@ -69,7 +70,8 @@ def cooldown_without_zero(subject: Subject) -> Iterator[Finding]:
         ),
     )
     place = subject.place("cooldownPeriod", key=True)
-    yield subject.finding("cooldown-without-zero", Severity.WARNING, text, place)
+    edits = subject.edit("cooldownPeriod")
+    yield subject.finding("cooldown-without-zero", Severity.WARNING, text, place, edits)
 
 
 def cooldown_skips_window(subject: Subject) -> Iterator[Finding]:
@@ -123,7 +125,9 @@ def replica_count_ignored(subject: Subject) -> Iterator[Finding]:
         why = "Every `kubectl apply` of the Deployment puts that number back until the next sync"
     text = (message, why, "leave it out")
     place = deployment.place("spec", "replicas", key=True)
-    yield subject.finding("replica-count-ignored", severity, text, place)
+    origin = deployment.origin
+    edits = (Edit(origin.document, origin.written(("spec", "replicas"))),)
+    yield subject.finding("replica-count-ignored", severity, text, place, edits)
 
 
 def no_termination_grace(subject: Subject) -> Iterator[Finding]:

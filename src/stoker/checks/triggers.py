@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Iterator
+from zoneinfo import available_timezones
 
 from stoker.checks.base import Finding, Severity, Subject
 from stoker.checks.keda import TYPES, build_failures
+from stoker.errors import InputError
 from stoker.scaling.spec import TriggerSpec
+from stoker.triggers.cron import location
+from stoker.triggers.parameters import Source
+from stoker.triggers.registry import SUPPORTED
 
 # KEDA parses numbers as JSON: `.5`, `5.`, `+5`, `1_000`, `NaN` and `10Gi` are refused.
 _JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _GO_BOOLS = {"1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"}
 _REQUIRED = ("serverAddress", "query", "threshold")
-_PROMETHEUS_KEYS = {
-    *_REQUIRED, "activationThreshold", "authModes", "awsRegion", "customAuthHeader",
-    "customAuthValue", "customHeaders", "identityOwner", "ignoreNullValues", "metricName",
-    "namespace", "queryParameters", "timeout", "unsafeSsl",
-}  # fmt: skip
+# What KEDA still takes besides, though it does nothing.
+_OBSOLETE = {"prometheus": {"metricName", "awsRegion", "identityOwner"}}
+_ANYTHING = {"external", "external-push"}  # they pass their metadata on
 
 
 def unbuildable_trigger(subject: Subject) -> Iterator[Finding]:
@@ -98,26 +100,69 @@ def metric_type_in_metadata(subject: Subject) -> Iterator[Finding]:
             f"metricType: {value}, indented like `type`",
         )
         place = subject.place("triggers", trigger.index, "metadata", "metricType", key=True)
-        severity = Severity.INFO if value == acts else Severity.WARNING
-        yield subject.finding("metric-type-in-metadata", severity, text, place)
+        is_same = value == acts
+        severity = Severity.INFO if is_same else Severity.WARNING
+        path = ("triggers", trigger.index, "metadata", "metricType")
+        edits = subject.edit(*path) if is_same else ()
+        yield subject.finding("metric-type-in-metadata", severity, text, place, edits)
 
 
 def unknown_metadata(subject: Subject) -> Iterator[Finding]:
-    """Metadata that the prometheus scaler does not read."""
+    """Metadata that the scaler does not read."""
     for trigger in subject.scaling.triggers:
-        if trigger.type != "prometheus":
-            continue
-        for key in trigger.metadata:
-            if key in _PROMETHEUS_KEYS or key == "metricType":
+        known = _known_metadata(trigger.type)
+        for key in trigger.metadata if known else ():
+            if key in known or key == "metricType":
                 continue
-            near = difflib.get_close_matches(key, sorted(_PROMETHEUS_KEYS), n=1, cutoff=0.7)
+            near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.7)
             text = (
-                f"the prometheus trigger does not know `{key}`",
-                "KEDA ignores it without a word, and its default is in force",
-                f"{near[0]}: {json.dumps(trigger.metadata[key])}" if near else "leave it out",
+                f"the {trigger.type} trigger does not know `{key}`",
+                "KEDA ignores it without a word, and the default of what was meant is in force",
+                f"did you mean `{near[0]}`?" if near else "leave it out",
             )
             place = subject.place("triggers", trigger.index, "metadata", key, key=True)
             yield subject.finding("unknown-metadata", Severity.WARNING, text, place)
+
+
+def _known_metadata(kind: str) -> set[str]:
+    """The keys that a scaler reads; none where that is not known, or it takes all."""
+    made = SUPPORTED.get(kind)
+    if made is None or kind in _ANYTHING:
+        return set()
+    known = set(_OBSOLETE.get(kind, ()))
+    for parameter in made.PARAMETERS:
+        if Source.METADATA in parameter.order:
+            known.update(parameter.names)
+        if Source.ENV in parameter.order:
+            known.update(f"{name}FromEnv" for name in parameter.names)
+    return known
+
+
+def unknown_time_zone(subject: Subject) -> Iterator[Finding]:
+    """A cron trigger in a zone that there is not."""
+    for trigger in subject.scaling.triggers:
+        zone = trigger.metadata.get("timezone", "").strip()
+        if trigger.type != "cron" or not zone or _is_zone(zone):
+            continue
+        near = difflib.get_close_matches(zone, sorted(available_timezones()), n=1)
+        text = (
+            f"there is no time zone {zone}",
+            (
+                "KEDA looks it up at each poll: the HPA is made, the trigger always fails, and "
+                "Ready is False with TriggerError"
+            ),
+            f"timezone: {near[0]}" if near else "an IANA name such as Europe/Berlin",
+        )
+        place = subject.place("triggers", trigger.index, "metadata", "timezone")
+        yield subject.finding("unknown-time-zone", Severity.ERROR, text, place)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        location(name)
+    except InputError:
+        return False
+    return True
 
 
 def activation_above_threshold(subject: Subject) -> Iterator[Finding]:

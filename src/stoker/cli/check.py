@@ -12,7 +12,7 @@ from stoker.cli.console import EXIT_ERROR, EXIT_NO, use_color
 from stoker.errors import InputError
 
 if TYPE_CHECKING:  # pydantic and the PromQL grammar are not needed to print a help page
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from stoker.checks import Finding, Source
     from stoker.resources import Reading
@@ -70,6 +70,8 @@ def _explain(context: click.Context, _option: click.Parameter, code: str | None)
     "--kubernetes-version", default="1.36", show_default=True, help="Of the cluster it is for."
 )
 @click.option("--keda-version", default="2.20", show_default=True, help="Of that cluster.")
+@click.option("--fix", is_flag=True, help="Mend in the files what can be mended safely.")
+@click.option("--diff", is_flag=True, help="Show what --fix would change, and change nothing.")
 @click.option("--select", multiple=True, metavar="CODE", help="Only these rules.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not these rules.")
 @click.option(
@@ -106,19 +108,54 @@ def check(
         _version("--kubernetes-version", options["kubernetes_version"]),
         _version("--keda-version", options["keda_version"]),
     )
-    reading = inspect(
-        files,
-        release=release,
-        namespace=namespace,
-        kubernetes_version=versions.kubernetes,
-        stdin=sys.stdin,
-    )
     live = _source(options["live"]) if options["live"] else None
-    findings = examine(reading, selection, versions, live)
+
+    def look() -> tuple[Reading, tuple[Finding, ...]]:
+        reading = inspect(
+            files,
+            release=release,
+            namespace=namespace,
+            kubernetes_version=versions.kubernetes,
+            stdin=sys.stdin,
+        )
+        return reading, examine(reading, selection, versions, live)
+
+    reading, findings = look()
+    if options["diff"]:
+        from stoker.cli.fixing import fix  # noqa: PLC0415
+
+        print(fix(findings, write=False), end="")
+        return EXIT_ERROR if reading.unreadable else EXIT_NO if _mendable(findings) else 0
+    if options["fix"]:
+        reading, findings = _fixed(look, findings, reading)
     _tell(findings, reading, output)
     if reading.unreadable:
         return EXIT_ERROR
     return EXIT_NO if _fails(findings, fail_on) else 0
+
+
+_ROUNDS = 5  # two faults of one value are mended one after the other
+
+
+def _fixed(
+    look: Callable[[], tuple[Reading, tuple[Finding, ...]]],
+    findings: tuple[Finding, ...],
+    reading: Reading,
+) -> tuple[Reading, tuple[Finding, ...]]:
+    """What is left when the files have been mended. The changes go to stderr."""
+    from stoker.cli.fixing import fix  # noqa: PLC0415 - keeps `--help` fast
+
+    for _ in range(_ROUNDS):
+        changes = fix(findings, write=True)
+        if not changes:
+            break
+        print(changes, end="", file=sys.stderr)
+        reading, findings = look()
+    return reading, findings
+
+
+def _mendable(findings: Iterable[Finding]) -> bool:
+    return any(finding.edits for finding in findings)
 
 
 def _source(url: str) -> Source:

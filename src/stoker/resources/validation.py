@@ -17,6 +17,7 @@ from stoker.resources.document import Origin, Path
 from stoker.resources.scalars import plain
 
 _INT32 = 2**31
+IN_QUOTES = "put it in quotes"
 
 
 def _whole(value: Any) -> Any:
@@ -180,7 +181,7 @@ def _requirement(kind: str, context: dict[str, Any], value: object) -> str:
 
 def _hint(kind: str, path: Path, value: object) -> str | None:
     if kind == "string_type" and isinstance(value, int | float) and path:
-        return f'put it in quotes: `{path[-1]}: "{json.dumps(value)}"`'
+        return f'{IN_QUOTES}: `{path[-1]}: "{json.dumps(value)}"`'
     if kind == "list_type" and isinstance(value, dict):
         return "begin each item with `- `"
     return None

@@ -27,6 +27,10 @@ _CONNECT_AT_ONCE = {
     "rabbitmq", "redis", "redis-cluster", "redis-cluster-streams", "redis-sentinel",
     "redis-sentinel-streams", "redis-streams",
 }  # fmt: skip
+_MANAGED = re.compile(
+    r"the (?P<what>workload|HPA) '(?P<name>[^']*)' .*is already managed by the ScaledObject "
+    r"'(?P<other>[^']*)'"
+)
 _FOREIGN = (
     keda.Autoscaler("foreign1", ScaleTargetRef("hpa-target")),
     keda.Autoscaler("foreign2", ScaleTargetRef("hpa-target2")),
@@ -116,7 +120,25 @@ def _cluster(case: Case) -> keda.Cluster:
     resources = frozenset({"cpu", "memory"}) if case.get("target_has_requests") else frozenset()
     container = (keda.Container("c", resources),)
     named = (case["id"], *_SPECIAL_TARGETS)
-    return keda.Cluster({("deployment", name): container for name in named}, _FOREIGN)
+    return keda.Cluster(
+        {("deployment", name): container for name in named}, _FOREIGN, tuple(_rivals(case))
+    )
+
+
+def _rivals(case: Case) -> Iterator[tuple[str, ScaleTargetRef, str]]:
+    """The ScaledObject that was there before this one and excludes it.
+
+    The lines do not say in which order objects came that exclude each other. Only the refusal
+    itself tells, by the name of the other.
+    """
+    told = (case.get("webhook") or {}).get("message") or ""
+    found = _MANAGED.search(told)
+    if found is None:
+        return
+    if found["what"] == "workload":
+        yield found["other"], ScaleTargetRef(found["name"]), ""
+    else:
+        yield found["other"], ScaleTargetRef(""), found["name"]
 
 
 def _source(trigger: TriggerSpec) -> keda.Source:
@@ -129,6 +151,8 @@ def _source(trigger: TriggerSpec) -> keda.Source:
             answers = _is_zone(trigger.metadata.get("timezone", ""))
         case "external" | "external-push":
             return keda.Source.HAS_NO_METRICS
+        case "rabbitmq" if trigger.metadata.get("host", "").startswith("http"):
+            answers = False  # asked at polls only
         case kind if kind in _CONNECT_AT_ONCE:
             return keda.Source.CANNOT_BE_BUILT
         case kind:  # those that the HPA asks, or that count pods

@@ -106,6 +106,11 @@ class View:
         """Whether an annotation has KEDA take the HPA away."""
         return names.is_paused(self.scaling_spec())
 
+    def context(self) -> TriggerContext:
+        """What triggers need to be built, and nothing to read with."""
+        namespace = self.stored["metadata"].get("namespace") or "default"
+        return TriggerContext(query_for=lambda _: None, namespace=namespace, name=self.name)
+
     def scaling_spec(self) -> ScalingSpec:
         """As far as annotations are concerned."""
         return ScalingSpec(
@@ -176,7 +181,7 @@ class View:
             },
             "minReplicas": max(self.spec.get("minReplicaCount") or 0, 1),
             "maxReplicas": self.spec.get("maxReplicaCount", 100),
-            "metrics": list(self._metrics()),
+            "metrics": sorted(self._metrics(), key=lambda metric: str(metric["type"])),
         }  # fmt: skip
         behavior = self._behavior()
         if behavior is not None:
@@ -225,7 +230,7 @@ class View:
     def _external_metric(self, name: str, kind: str, trigger: TriggerSpec) -> dict[str, Any]:
         target = 1.0
         if trigger.type in SUPPORTED:
-            built = build_trigger(trigger, TriggerContext(query_for=lambda _: None))
+            built = build_trigger(trigger, self.context())
             name, target = built.metric_name, built.target
         return self._external(name, kind, f"{target:.3f}" if math.isfinite(target) else "0")
 
