@@ -9,7 +9,16 @@ from stoker.backtest.metrics import Column, Track
 from stoker.backtest.run import metric_names
 from stoker.errors import InputError
 from stoker.scaling.observation import Reader
-from stoker.scaling.spec import Behavior, ScalingModifiers, TriggerSpec
+from stoker.scaling.spec import (
+    Behavior,
+    HpaMetric,
+    MetricType,
+    ScaleTargetRef,
+    ScalingModifiers,
+    ScalingSpec,
+    SpecKind,
+    TriggerSpec,
+)
 
 from .conftest import a_spec, metrics, sizes, trigger, walk
 
@@ -120,11 +129,67 @@ def test_cron_needs_no_metrics() -> None:
     assert [size for _, size in sizes(found)] == [4, 1]
 
 
-def test_what_metrics_cannot_answer_is_refused() -> None:
-    cpu = TriggerSpec(0, "cpu", metadata={"value": "50"})
+def test_a_trigger_that_does_not_say_its_target_needs_to_be_told() -> None:
+    external = TriggerSpec(0, "external", metadata={"scalerAddress": "a:1"}, name="queue")
 
-    with pytest.raises(InputError, match="trigger 0 \\(cpu\\) cannot be answered"):
-        ticks(a_spec(cpu), metrics((0, 1)), Plan(0, 1))
+    with pytest.raises(InputError, match="trigger 0 \\(external\\) does not say its target"):
+        ticks(a_spec(external), metrics((0, 1)), Plan(0, 1))
+    found = list(ticks(a_spec(external), metrics((0, 12)), Plan(0, 30, targets={"queue": 5.0})))
+    assert found[-1].status.spec_replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("type_", "metadata", "name"),
+    [
+        ("redis", {"address": "r:6379", "listName": "jobs", "listLength": "5"}, "s0-redis-jobs"),
+        ("redis", {"addressFromEnv": "R", "listName": "jobs", "listLength": "5"}, "s0-redis-jobs"),
+        ("kafka", {"topic": "t", "lagThreshold": "5"}, "s0-kafka"),
+        ("nats-jetstream", {"stream": "s", "lagThreshold": "5"}, "s0-nats-jetstream"),
+    ],
+)
+def test_any_type_of_trigger_is_answered_by_a_column(type_, metadata, name) -> None:
+    spec = a_spec(TriggerSpec(0, type_, metadata=metadata))
+
+    found = list(ticks(spec, metrics((0, 12), (60, 1)), Plan(0, 100)))
+
+    assert metric_names(spec) == (name,)
+    assert {tick.values[0].metric_name for tick in found if tick.values} == {name}
+    assert max(tick.status.spec_replicas for tick in found) == 3
+
+
+def test_the_activation_value_of_any_type_counts() -> None:
+    trigger = TriggerSpec(0, "kafka", metadata={"lagThreshold": "5", "activationLagThreshold": "3"})
+
+    first, *_ = ticks(a_spec(trigger), metrics((0, 3)), Plan(0, 10))
+
+    assert first.readings[0].activation_threshold == 3
+    assert not first.readings[0].active
+
+
+def test_cpu_is_percent_of_the_request_of_each_pod() -> None:
+    cpu = TriggerSpec(0, "cpu", metadata={"value": "50"}, metric_type=MetricType.UTILIZATION)
+
+    found = list(ticks(a_spec(cpu), metrics((0, 100)), Plan(0, 16, replicas=2)))
+
+    assert found[-1].recommendations[0].formula == "ceil(100 % / 50 % * 2)"
+    assert found[-1].status.spec_replicas == 4
+
+
+def test_an_hpa_alone_decides_at_its_syncs() -> None:
+    metric = HpaMetric("External", "waiting", 5.0, MetricType.AVERAGE_VALUE, "5")
+    spec = ScalingSpec(
+        "own",
+        ScaleTargetRef("llama"),
+        (TriggerSpec(0, "External", metric=metric),),
+        max_replica_count=10,
+        kind=SpecKind.HPA,
+    )
+
+    found = list(ticks(spec, metrics((0, 12)), Plan(0, 100)))
+
+    assert {tick.reader for tick in found} == {Reader.HPA}
+    assert {tick.kind for tick in found} == {SpecKind.HPA}
+    assert found[-1].status.spec_replicas == 3
 
 
 def test_a_pause_is_in_force() -> None:

@@ -9,9 +9,13 @@ from typing import TextIO
 from stoker.errors import InputError, InputErrors, Place
 from stoker.resources import load
 from stoker.resources.document import Manifest, Origin
+from stoker.resources.horizontalreading import read_horizontal_pod_autoscaler
+from stoker.resources.horizontalrules import DEFAULT_KUBERNETES
 from stoker.resources.loading import STDIN, load_documents
 from stoker.resources.scaledobject import read_scaled_object
 from stoker.scaling.spec import ScalingSpec
+
+_KINDS = frozenset({"ScaledObject", "HorizontalPodAutoscaler"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ def read_subject(
     name: str | None = None,
     release: str = "vllm",
     namespace: str = "default",
+    kubernetes_version: str = DEFAULT_KUBERNETES,
     stdin: TextIO | None = None,
 ) -> Subject:
     """The ScaledObject in *path*, the one called *name* if there are several.
@@ -43,9 +48,15 @@ def read_subject(
     def again() -> TextIO | None:
         return None if text is None else io.StringIO(text)
 
-    subjects = _scaled_objects_alone(path, namespace, again())
+    subjects = _scaled_objects_alone(path, namespace, again(), kubernetes_version)
     if subjects is None:
-        bundle = load([path], release=release, namespace=namespace, stdin=again())
+        bundle = load(
+            [path],
+            release=release,
+            namespace=namespace,
+            kubernetes_version=kubernetes_version,
+            stdin=again(),
+        )
         subjects = [
             Subject(a.scaling, a.workload.replicas)
             for a in bundle.applications
@@ -54,19 +65,26 @@ def read_subject(
     return _chosen(subjects, name, path)
 
 
-def _scaled_objects_alone(path: str, namespace: str, stdin: TextIO | None) -> list[Subject] | None:
-    """The ScaledObjects of a file without any Deployment or chart values, None for others."""
+def _scaled_objects_alone(
+    path: str, namespace: str, stdin: TextIO | None, kubernetes_version: str
+) -> list[Subject] | None:
+    """The ScaledObjects and HPAs of a file without any workload, None for others."""
     documents, errors = load_documents([path], stdin)
     kinds = {document.value.get("kind") for document in documents}
-    if "ScaledObject" not in kinds or not kinds.isdisjoint({None, "Deployment", "List"}):
+    if kinds.isdisjoint(_KINDS) or not kinds <= {*_KINDS, "Secret", "ConfigMap", "Service"}:
         return None
     problems = list(errors)
     subjects = []
     for document in documents:
-        if document.value.get("kind") != "ScaledObject":
+        if document.value.get("kind") not in _KINDS:
             continue
         manifest = Manifest(document.value, Origin(document))
-        spec, wrong = read_scaled_object(manifest, namespace)
+        if manifest.kind == "ScaledObject":
+            spec, wrong = read_scaled_object(manifest, namespace)
+        else:
+            spec, wrong = read_horizontal_pod_autoscaler(
+                manifest, namespace, kubernetes_version=kubernetes_version
+            )
         problems += wrong
         if spec is not None:
             subjects.append(Subject(spec, None))

@@ -20,6 +20,7 @@ from stoker.promql.value import Scalar, String, Value, Vector
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import QueryAnswer, QueryFunction
 
+_WITH_QUERY = ("prometheus", "Pods", "Object")  # types that raw series answer
 Missing = Literal["empty", "error"]
 _LATEST = 253_402_300_800.0  # the year 10000, which no date can show
 
@@ -101,7 +102,7 @@ class Metrics:
         column = self._column(trigger, triggers)
         if column is not None:
             return self._recorded(column)
-        if self.storage is not None:
+        if self.storage is not None and trigger.type in _WITH_QUERY:
             return self._evaluated(self.storage)
         named = sorted(f"`{c.name}`" for c in self.columns if c.name)
         there = f"there is {', '.join(named)}" if named else "the files name no trigger"
@@ -159,7 +160,12 @@ class Metrics:
 
 
 def names_of(trigger: TriggerSpec) -> tuple[str, ...]:
-    """What a trigger may be called: its name, and its metric as KEDA names it."""
+    """What a trigger may be called: its name, and its metric as KEDA names it.
+
+    A metric of a user's HPA is called by its own name.
+    """
+    if trigger.metric is not None:
+        return (trigger.metric.name,)
     metric = f"s{trigger.index}-{trigger.type}"
     return (trigger.name, metric) if trigger.name else (metric,)
 

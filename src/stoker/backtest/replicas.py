@@ -13,6 +13,12 @@ _ALWAYS = -1.0  # a pod that was there before
 class _Pod:
     name: str
     ready_at: float
+    made_at: float = _ALWAYS
+
+    def status(self, now: float) -> PodStatus:
+        ready = self.ready_at <= now
+        changed = self.ready_at if ready else self.made_at
+        return PodStatus(self.name, ready=ready, started_at=self.made_at, ready_changed_at=changed)
 
 
 class Replicas:
@@ -29,7 +35,7 @@ class Replicas:
         """Make pods, or delete the newest, which are those that are not ready yet."""
         missing = replicas - len(self._pods)
         for _ in range(missing):
-            self._pods.append(_Pod(f"p{self._made}", now + self._startup))
+            self._pods.append(_Pod(f"p{self._made}", now + self._startup, now))
             self._made += 1
         if missing < 0:
             del self._pods[replicas:]
@@ -38,7 +44,7 @@ class Replicas:
     def status(self, now: float) -> TargetStatus:
         """What KEDA and the HPA see."""
         if self._status is None or now >= self._changes_at:
-            pods = tuple(PodStatus(pod.name, ready=pod.ready_at <= now) for pod in self._pods)
+            pods = tuple(pod.status(now) for pod in self._pods)
             coming = [pod.ready_at for pod in self._pods if pod.ready_at > now]
             self._changes_at = min(coming, default=float("inf"))
             self._status = TargetStatus(len(pods), len(pods), pods)

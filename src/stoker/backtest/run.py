@@ -6,12 +6,13 @@ Nothing here waits and nothing reads a clock, so that a run is the same every ti
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from stoker.backtest.metrics import Metrics
 from stoker.backtest.replicas import Replicas
+from stoker.backtest.triggers import triggers_of
 from stoker.controller import evaluate, with_activation
 from stoker.errors import InputError
 from stoker.scaling.cadence import next_poll, next_sync, sync_reads_metrics, triggers_to_read
@@ -23,13 +24,10 @@ from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import ScalingState
 from stoker.tick import Samples, Tick
-from stoker.triggers.base import QueryFunction, Trigger, TriggerContext
-from stoker.triggers.registry import build_trigger
+from stoker.triggers.base import Trigger
 
 _T = TypeVar("_T")
 _SEEN_AFTER = 1.0  # seconds until KEDA's operator looks at a new object, as it was recorded
-RECORDED = ("prometheus",)  # types that metrics answer
-_FROM_TIME = ("cron",)  # types that need nothing but the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,7 @@ class Plan:
     replicas: int = 1  # at the start, all of them ready
     startup: float = 0.0  # seconds from a new replica to a ready one
     settings: ControllerSettings = field(default_factory=ControllerSettings)
+    targets: Mapping[str, float] = field(default_factory=dict)  # that the file does not say
 
     def __post_init__(self) -> None:
         if self.end < self.start:
@@ -86,7 +85,7 @@ class Walk:
         self.spec = spec
         self.replicas: Target = target or Replicas(plan.replicas, plan.startup)
         self._plan, self._metrics = plan, metrics
-        self._triggers = _triggers(spec, metrics)
+        self._triggers = self._built(spec)
         self.state = ScalingState.new(plan.start - _SEEN_AFTER)
         self.samples = Samples(0, metrics.series, None)  # of the next look
 
@@ -111,12 +110,15 @@ class Walk:
     def edit(self, spec: ScalingSpec, now: float) -> Decision:
         """Create the object, or change it: what KEDA's operator does about it."""
         if spec is not self.spec:
-            self.spec, self._triggers = spec, _triggers(spec, self._metrics)
+            self.spec, self._triggers = spec, self._built(spec)
         status, settings = self.replicas.status(now), self._plan.settings
         self.state, decision = reconcile(spec, status, self.state, now, settings)
         if decision.changes:
             self.replicas.scale(decision.replicas, now)
         return decision
+
+    def _built(self, spec: ScalingSpec) -> tuple[Trigger, ...]:
+        return triggers_of(spec, self._metrics, self.replicas.status, self._plan.targets)
 
     def look(self, reader: Reader, now: float, *, held: bool = False) -> Tick:
         """One poll, sync or push at *now*. *held*: a request waits for a replica, as in a run."""
@@ -148,31 +150,11 @@ class Walk:
         )
 
 
-def metric_names(spec: ScalingSpec) -> tuple[str, ...]:
+def metric_names(spec: ScalingSpec, targets: Mapping[str, float] | None = None) -> tuple[str, ...]:
     """The metrics of the triggers as KEDA names them; that of a formula comes last."""
-    names = tuple(trigger.metric_name for trigger in _triggers(spec, None))
+    built = triggers_of(spec, None, lambda _: TargetStatus(0, 0), targets)
+    names = tuple(trigger.metric_name for trigger in built)
     return names if spec.modifiers is None else (*names, COMPOSITE_METRIC)
-
-
-def _triggers(spec: ScalingSpec, metrics: Metrics | None) -> tuple[Trigger, ...]:
-    """The file's own triggers, each asking the recorded metrics in the place of its server."""
-    built = []
-    for trigger in spec.triggers:
-        if trigger.type not in (*RECORDED, *_FROM_TIME):
-            raise InputError(
-                f"trigger {trigger.index} ({trigger.type}) cannot be answered by recorded metrics",
-                hint=f"these can: {', '.join(sorted((*RECORDED, *_FROM_TIME)))}",
-            )
-        query = None
-        if metrics is not None and trigger.type in RECORDED:
-            query = metrics.query_for(trigger, sum(t.type in RECORDED for t in spec.triggers))
-        built.append(build_trigger(trigger, _always(query, spec.namespace)))
-    return tuple(built)
-
-
-def _always(query: QueryFunction | None, namespace: str) -> TriggerContext:
-    """Whatever address the file names, *query* answers."""
-    return TriggerContext(query_for=lambda _: query, namespace=namespace)
 
 
 def _finished(coroutine: Coroutine[Any, Any, _T]) -> _T:

@@ -11,7 +11,7 @@ import aiohttp
 
 from stoker.backtest.metrics import Column, Metrics, Missing, Track
 from stoker.backtest.reading import tracks_of
-from stoker.backtest.run import RECORDED
+from stoker.backtest.triggers import RECORDED
 from stoker.errors import InputError, MachineError
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec, TriggerSpec

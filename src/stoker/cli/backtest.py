@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stoker.cli.params import DURATION, MOMENT
+from stoker.cli.params import DURATION, MOMENT, TARGET
 
 _SERIES = (".csv", ".json", ".jsonl", ".parquet", ".txt", ".prom", ".om", ".openmetrics")
 
@@ -22,6 +22,14 @@ _SERIES = (".csv", ".json", ".jsonl", ".parquet", ".txt", ".prom", ".om", ".open
     help="A query_range answer (.json), a table (.csv, .parquet) or OpenMetrics text.",
 )
 @click.option("--prometheus", "url", help="Ask this server with the file's own queries.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=TARGET,
+    metavar="TRIGGER=NUMBER",
+    help="Of a trigger whose file does not say it, such as an external one.",
+)
 @click.option("--from", "start", type=MOMENT, help="2026-11-17T08:00, or now-24h.")
 @click.option("--to", "end", type=MOMENT, help="As --from.")
 @click.option("--compare", metavar="FILE", help="Run this file, too, and show both side by side.")

@@ -13,7 +13,8 @@ from typing import Any
 from stoker.backtest import Metrics, Plan, Summary, Tally, ticks
 from stoker.backtest.files import Subject, read_subject
 from stoker.backtest.reading import read_metrics
-from stoker.backtest.run import RECORDED, metric_names
+from stoker.backtest.run import metric_names
+from stoker.backtest.triggers import is_recorded
 from stoker.errors import InputError
 from stoker.metrics.sample import format_value
 from stoker.reports.plot import Curves, check_plot_file, plot
@@ -56,7 +57,7 @@ class _Backtest:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return metric_names(self.spec)
+        return metric_names(self.spec, self.plan.targets)
 
 
 def run_backtest(file: str, series: Sequence[str], flags: Flags) -> None:
@@ -106,6 +107,7 @@ def _prepared(
         name=flags["name"],
         release=flags["release"],
         namespace=flags["namespace"],
+        kubernetes_version=flags["kubernetes_version"],
         stdin=sys.stdin,
     )
     spec = subject.spec.overridden(
@@ -128,9 +130,16 @@ def _prepared(
         start, end = first if start is None else start, last if end is None else end
         _ordered(start, end)
     replicas = subject.replicas if flags["replicas"] is None else flags["replicas"]
-    plan = Plan(start, end, 1 if replicas is None else replicas, flags["startup"], settings)
+    plan = Plan(
+        start,
+        end,
+        1 if replicas is None else replicas,
+        flags["startup"],
+        settings,
+        dict(flags["targets"]),
+    )
     ticks(spec, metrics, plan)  # what cannot be built is told before anything is printed
-    asking = [trigger for trigger in spec.triggers if trigger.type in RECORDED]
+    asking = [trigger for trigger in spec.triggers if is_recorded(trigger)]
     for name in metrics.unused(asking):
         print(f"note: {name} answers no trigger of {file}", file=sys.stderr)
     curves = None if flags["picture"] is None else Curves(f"{spec.name} ({Path(file).name})")

@@ -111,3 +111,27 @@ def tls_files(flags: Mapping[str, Any], prefix: str = "") -> TlsFiles | None:
         needed = [f"`--{name.replace('_', '-')}`" for name in names[:2] if flags[name] is None]
         raise click.UsageError(f"TLS needs {' and '.join(needed)}, too")
     return None
+
+
+class Target(click.ParamType[tuple[str, float]]):
+    """``queue=5``: what the value of a trigger is compared with."""
+
+    name = "target"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        """The name of the trigger, and the number."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, number = str(value).rpartition("=")
+        try:
+            target = float(number)
+        except ValueError:
+            target = 0.0
+        if not sign or not name or not 0 < target < float("inf"):
+            self.fail(f"`{value}` is not a target: write queue=5, more than 0", param, ctx)
+        return name, target
+
+
+TARGET = Target()

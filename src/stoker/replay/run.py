@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stoker.backtest.metrics import Metrics
-from stoker.backtest.run import RECORDED, Plan, Walk
+from stoker.backtest.run import Plan, Walk
+from stoker.backtest.triggers import RECORDED
 from stoker.errors import InputError, QueryError
 from stoker.metrics.storage import Storage
 from stoker.promql.ast import Node
