@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from stoker.errors import InputError
+from stoker.errors import InputError, StokerError
 from stoker.protocols import externalscaler_pb2 as messages
 from stoker.protocols.externalscaler import handler
 from stoker.scaling.spec import MetricType
@@ -256,3 +256,16 @@ async def test_what_cannot_be_built_is_refused(
 async def test_percent_is_no_external_metric(build: Build) -> None:
     with pytest.raises(InputError, match="Utilization"):
         build("external", metric_type=MetricType.UTILIZATION, scalerAddress="a:1")
+
+
+async def test_stream_says_what_is_pushed_and_breaks_with_a_reason(
+    start: Start, build: Build
+) -> None:
+    address = await start(Peer())
+    trigger = build("external-push", scalerAddress=address)
+    assert [active async for active in trigger.stream_active()] == [True]
+    await trigger.close()
+    nobody = build("external-push", scalerAddress="127.0.0.1:1")
+    with pytest.raises(StokerError, match="rpc error: code = Unavailable"):
+        await anext(nobody.stream_active())
+    await nobody.close()

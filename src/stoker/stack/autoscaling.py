@@ -17,6 +17,7 @@ from stoker.resources.workload import Workload
 from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.spec import ScalingSpec, TriggerSpec
 from stoker.scaling.state import MetricStatus, ScalingState
+from stoker.stack.activestreams import ActiveStream, is_pushing
 from stoker.stack.credentials import ContextFunction, contexts
 from stoker.stack.embedded import ask_embedded, query_for, samples_of
 from stoker.stack.loops import Loops
@@ -27,6 +28,7 @@ from stoker.targets.base import ScaleTarget
 from stoker.targets.processes.usage import LocalUsage
 from stoker.tick import Tick
 from stoker.triggers.base import Trigger, TriggerContext
+from stoker.triggers.external import ExternalTrigger
 from stoker.triggers.polling import PolledTrigger
 from stoker.triggers.registry import build_trigger
 
@@ -117,6 +119,13 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     if options.wake_on_push:
         fed = [build_trigger(one, build(one)) for one in spec.triggers if is_fed(one)]
         waker = Waker(spec, fed, controller, loops, clock, options.settings, background)
+    for one in spec.triggers:
+        if is_pushing(one):
+            pushing = build_trigger(one, build(one))
+            assert isinstance(pushing, ExternalTrigger)  # noqa: S101 - there is no other
+            name = f"{spec.name} trigger {one.index} ({one.type})"
+            stream = ActiveStream(name, pushing.stream_active, loops.push, clock)
+            background(stream.run())
     kept = dict(remembered.annotations) if remembered else {}
     metrics = expected_metrics(spec, triggers)
     return Autoscaling(controller, loops, kept, metrics, triggers, waker)

@@ -10,7 +10,7 @@ that is renamed is lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,8 @@ from stoker.triggers.http import service_hint
 from stoker.triggers.parameters import AUTH, Parameter, Parameters, parameter
 
 if TYPE_CHECKING:
+    import grpc.aio
+
     from stoker.protocols.externalscaler import Client
 
 _CONFIG = '{"loadBalancingConfig": [{"round_robin": {}}]}'
@@ -97,6 +99,18 @@ class ExternalTrigger:
         if not self._targets:
             self._targets = targets
         return tuple([await self._metric(name, targets) for name in self._targets])
+
+    async def stream_active(self) -> AsyncIterator[bool]:
+        """What the scaler pushes, until it ends the stream. Raises StokerError when it breaks."""
+        import grpc.aio  # noqa: PLC0415 - an extra
+
+        if self._client is None:
+            self._client = self._pool.lease(("grpc", self.peer), self._channel)
+        try:
+            async for answer in self._client.value.stream_is_active(self._ref()):
+                yield answer.result
+        except grpc.aio.AioRpcError as error:
+            raise self._broken(error) from None
 
     async def close(self) -> None:
         """Give back the channel."""
@@ -192,11 +206,15 @@ class ExternalTrigger:
         try:
             return await getattr(self._client.value, name)(request)
         except grpc.aio.AioRpcError as error:
-            code = "".join(word.capitalize() for word in error.code().name.split("_"))
-            host = self.peer.address.rpartition(":")[0]
-            raise StokerError(
-                f"rpc error: code = {code} desc = {error.details()}", hint=service_hint(host)
-            ) from None
+            raise self._broken(error) from None
+
+    def _broken(self, error: grpc.aio.AioRpcError) -> StokerError:
+        """In the words of gRPC for Go."""
+        code = "".join(word.capitalize() for word in error.code().name.split("_"))
+        host = self.peer.address.rpartition(":")[0]
+        return StokerError(
+            f"rpc error: code = {code} desc = {error.details()}", hint=service_hint(host)
+        )
 
     def _channel(self) -> tuple[Client, Callable[[], Awaitable[object]]]:
         import grpc  # noqa: PLC0415

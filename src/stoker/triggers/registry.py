@@ -39,6 +39,7 @@ SUPPORTED: dict[str, TriggerType] = {
     "cpu": ResourceTrigger,
     "cron": CronTrigger,
     "external": ExternalTrigger,
+    "external-push": ExternalTrigger,
     "kubernetes-workload": WorkloadTrigger,
     "memory": ResourceTrigger,
     "metrics-api": MetricsApiTrigger,
@@ -52,9 +53,7 @@ SUPPORTED: dict[str, TriggerType] = {
     "redis-streams": RedisStreamsTrigger,
 }
 # what KEDA has and Stoker does not, of the types that people use for model servers
-NOT_YET = frozenset(
-    {"apache-kafka", "aws-sqs-queue", "external-push", "kafka", "nats-jetstream", "postgresql"}
-)
+NOT_YET = frozenset({"apache-kafka", "aws-sqs-queue", "kafka", "nats-jetstream", "postgresql"})
 
 
 def build_trigger(spec: TriggerSpec, context: TriggerContext) -> Trigger:
