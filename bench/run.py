@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-BENCHES = ("core", "promql", "idle", "stream")
+BENCHES = ("core", "promql", "idle", "stream", "reaction")
 
 
 def machine() -> str:
