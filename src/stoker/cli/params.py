@@ -109,7 +109,8 @@ def tls_files(flags: Mapping[str, Any], prefix: str = "") -> TlsFiles | None:
         return TlsFiles(cert, key, client_ca)
     if any(flags[name] is not None for name in names):
         needed = [f"`--{name.replace('_', '-')}`" for name in names[:2] if flags[name] is None]
-        raise click.UsageError(f"TLS needs {' and '.join(needed)}, too")
+        verb = "is" if len(needed) == 1 else "are"
+        raise click.UsageError(f"{' and '.join(needed)} {verb} needed for TLS, too")
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -55,22 +56,35 @@ class GrpcServer:
             InputError: certificates cannot be used.
         """
         address = f"{self.host}:{self.port}"
+        hint = f"choose another port with `{flag}`; `ss -ltnp` shows who listens"
+        reason = _why_not(self.host, self.port)
         try:
+            if reason:
+                raise RuntimeError(reason)
             if self._tls is None:
                 self.port = self._server.add_insecure_port(address)
             else:
                 self.port = self._server.add_secure_port(address, _credentials(self._tls))
         except RuntimeError as error:
             await self._server.stop(None)
-            raise ConflictError(
-                f"{what} cannot listen on {address}: address already in use or not of this machine",
-                hint=f"choose another port with `{flag}`; `ss -ltnp` shows who listens",
-            ) from error
+            raise ConflictError(f"{what} cannot listen on {address}: {error}", hint=hint) from None
         await self._server.start()
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more calls and wait *grace* seconds for those that run."""
         await self._server.stop(grace)
+
+
+def _why_not(host: str, port: int) -> str:
+    """Why nobody can listen there, "" if one can. gRPC itself would tell it on stderr alone."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _grpc_aio() -> Any:
