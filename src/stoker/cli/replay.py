@@ -70,7 +70,18 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="A scale event that reverses the last one within this time is a flap.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Everything on one page: curves, decisions with their reasons, comparison.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Each figure of the page as SVG and PNG.",
+)
 @click.option("--ticks", type=click.Path(path_type=Path), metavar="FILE.jsonl")
 @click.option("--requests", type=click.Path(path_type=Path), metavar="FILE.parquet|csv")
 @click.option("-n", "--namespace", default="default", show_default=True)

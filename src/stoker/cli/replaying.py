@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from stoker.replay.result import Json, Judging
 from stoker.replay.setup import DEFAULT_START, Setup, Spread
 from stoker.replay.slo import Slo
 from stoker.replay.sweep import Setting, combinations
+from stoker.reports.replay_files import write_figures, write_page
 from stoker.reports.sidebyside import details, front, table
 from stoker.scaling.settings import ControllerSettings
 from stoker.traces.arrivals import Arrivals, joined
@@ -54,7 +54,11 @@ def run_replay(flags: Flags) -> None:
     else:
         _print(whole, jobs, traffic, recommend=flags["recommend"])
     if flags["report"] is not None:
-        _write_report(whole, flags["report"])
+        write_page(whole, flags["report"])
+        print(f"report: {flags['report']}", file=sys.stderr)
+    if flags["figures"] is not None:
+        for path in write_figures(whole, flags["figures"]):
+            print(f"figure: {path}", file=sys.stderr)
 
 
 def _check_files(flags: Flags) -> None:
@@ -206,10 +210,3 @@ def _span(seconds: float) -> str:
     parts = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
     shown = [f"{number}{unit}" for number, unit in parts if number]
     return "".join(shown[:2]) or "0s"
-
-
-def _write_report(whole: Json, path: Path) -> None:
-    from stoker.reports.replay_page import page  # noqa: PLC0415
-
-    path.write_text(page(whole), encoding="utf-8")
-    print(f"report: {path}", file=sys.stderr)

@@ -112,6 +112,11 @@ def pareto(runs: Sequence[Run], *, unit: str = "GPU-hours") -> Figure:
     )
 
 
+def unit_of(document: Mapping[str, Any]) -> str:
+    """What cost is told in: money where there is a price."""
+    return "GPU-hours" if document.get("price") is None else str(document.get("currency", "cost"))
+
+
 def cost_of(run: Run, unit: str) -> float:
     """Money where there is a price, GPU-hours otherwise."""
     return float(run["gpu_seconds"]) / 3600 if unit == "GPU-hours" else float(run["cost"])

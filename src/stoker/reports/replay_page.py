@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from stoker.reports import svg
-from stoker.reports.replay_figures import best_of, decision_text, pareto, timeline
+from stoker.reports.replay_figures import best_of, decision_text, pareto, timeline, unit_of
 from stoker.reports.style import PATTERNS, asset
 
 Document = Mapping[str, Any]
@@ -82,7 +82,7 @@ def _table(document: Document, runs: Sequence[Run]) -> str:
     headings = ["run", *(["cost"] if with_price else []), "GPU-h"]
     headings += ["within SLO"] if with_slo else []
     headings += ["TTFT p50", "p95", "p99", "ITL p95", "E2E p95", "failed", "scale events", "max"]
-    best = set(best_of(runs, _unit(document)).values())
+    best = set(best_of(runs, unit_of(document)).values())
     rows = []
     for run in runs:
         cells = [escape(run["name"])]
@@ -111,7 +111,7 @@ def _table(document: Document, runs: Sequence[Run]) -> str:
 def _pareto(document: Document, runs: Sequence[Run]) -> str:
     if sum(run.get("slo_attainment") is not None for run in runs) < 2:
         return ""
-    figure = pareto(runs, unit=_unit(document))
+    figure = pareto(runs, unit=unit_of(document))
     return _figure(
         svg.draw(figure),
         "Up and to the left is better. Circles are files, squares static fleets, "
@@ -151,10 +151,6 @@ def _how(document: Document) -> str:
         f"<p>Seed {escape(str(document['seed']))}. {escape(versions)}. The same command gives the "
         "same numbers.</p>" + (f"<ul>{notes}</ul>" if notes else "")
     )
-
-
-def _unit(document: Document) -> str:
-    return "GPU-hours" if document.get("price") is None else str(document.get("currency", "cost"))
 
 
 def _money(document: Document, run: Run) -> str:
