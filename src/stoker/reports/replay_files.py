@@ -56,7 +56,7 @@ def write_figures(document: Mapping[str, Any], folder: Path) -> list[Path]:
 def figures(document: Mapping[str, Any]) -> list[Figure]:
     """A timeline of each file's run, and the comparison if there is something to compare."""
     runs = document["runs"]
-    found = []
+    found: list[Figure] = []
     for run in runs:
         if run.get("kind", "file") != "file":
             continue
