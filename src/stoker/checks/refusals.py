@@ -175,7 +175,7 @@ def _containers(manifest: Manifest) -> Iterator[keda.Container]:
 
 
 def _autoscaler(manifest: Manifest) -> keda.Autoscaler | None:
-    """An HPA that a person wrote; those that a translation made are the ScaledObject's own."""
+    """An HPA of the files: a person's, or one that KEDA made and a cluster or `render` told."""
     if manifest.kind != "HorizontalPodAutoscaler":
         return None
     spec, meta = manifest.content.get("spec"), manifest.content.get("metadata")
@@ -186,6 +186,7 @@ def _autoscaler(manifest: Manifest) -> keda.Autoscaler | None:
         str(reference.get("name", "")), str(reference.get("kind", "")),
         str(reference.get("apiVersion", "")),
     )  # fmt: skip
-    annotations = meta.get("annotations") or {}
+    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
     shared = annotations.get("validations.keda.sh/hpa-ownership") == "false"
-    return keda.Autoscaler(manifest.name, target, is_shared=shared)
+    owner = str(labels.get("scaledobject.keda.sh/name", ""))
+    return keda.Autoscaler(manifest.name, target, owner, is_shared=shared)

@@ -32,7 +32,8 @@ class Horizontal:
 class Joined:
     """What scales a workload in the end, None for a fixed size; ``idle`` HPAs have no part in it.
 
-    Each of those comes with the reason.
+    Each of those comes with the reason. KEDA's own HPA of a ScaledObject is none of them: it is
+    what the ScaledObject becomes.
     """
 
     scaling: ScalingSpec | None
@@ -66,8 +67,8 @@ def join(
     errors, idle, rivals = [], [], []
     for hpa in hpas:
         if hpa.spec.name == scaling.hpa_name and hpa.spec.labels.get(MANAGED_BY) == KEDA:
-            idle.append((hpa.manifest, f"KEDA makes it, of ScaledObject {scaling.name}"))
-        elif hpa.spec.name == scaling.hpa_name and is_true(scaling.annotations.get(TRANSFER)):
+            continue  # KEDA makes it, of this ScaledObject
+        if hpa.spec.name == scaling.hpa_name and is_true(scaling.annotations.get(TRANSFER)):
             idle.append((hpa.manifest, f"KEDA takes it over for ScaledObject {scaling.name}"))
         elif hpa.spec.annotations.get(OWNERSHIP) == "false":
             idle.append((hpa.manifest, _STUCK))
