@@ -251,7 +251,12 @@ def _live_round(document: str, flags: tuple[str, ...], wait: float) -> float:
             "--gateway-port=0", "--prometheus-port=0", f"--state-dir={directory}/state",
             "--drain-timeout=0", "--until-stdin-closes", *flags,
         ]  # fmt: skip
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             client = _until(lambda: _ready(Path(directory) / "state"))
             time.sleep(wait)
