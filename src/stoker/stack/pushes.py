@@ -6,7 +6,7 @@ both ends are Stoker, so that nothing goes over a wire: pages are scraped into t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from stoker.metrics.storage import Storage
 from stoker.resources import Bundle
 from stoker.resources.quantity import parse_duration
 from stoker.resources.workload import Workload
+from stoker.scaling.spec import ScalingSpec
 from stoker.stack.options import OtlpOptions
 from stoker.targets.base import Pod
 from stoker.triggers.opentelemetry import asks_the_addon
@@ -57,7 +58,7 @@ class Pushes:
         self._on_written = on_written
         self._options = options
         self._clock = clock
-        self._wanted = _is_wanted(bundle, self.sidecars)
+        self._unfed = unfed(bundle, self.sidecars)
         self.receiver = OtlpReceiver(
             storage,
             suffixes=options.suffixes,
@@ -65,7 +66,12 @@ class Pushes:
             on_written=on_written,
             on_points=self._put,
         )
-        names = frozenset(name for one in self.sidecars.values() for name in one.metrics)
+        names = frozenset(
+            name + suffix
+            for one in self.sidecars.values()
+            for name in one.metrics
+            for suffix in ("", "_count", "_sum")
+        )
         self._collector = Scraper(self.store.storage, clock, on_page=lambda: on_written(names))
 
     async def serve(self, host: str) -> OtlpServers | None:
@@ -97,10 +103,19 @@ class Pushes:
         """Scrape for the collectors until cancelled."""
         await self._collector.run()
 
+    def notices(self, urls: Mapping[str, str]) -> list[str]:
+        """What reads 0 until somebody pushes, a sentence each; *urls* are those of the receiver."""
+        where = " or ".join(urls.values()) or "OTLP, which is off (--otlp-grpc-port)"
+        return [
+            f"{spec.name} asks for what is pushed, and no collector of these files is injected "
+            f'({_INJECT}: "NAME" on the pods): it reads 0 until something is pushed to {where}'
+            for spec in self._unfed
+        ]
+
     def _port(self, asked: int | str, usual: int) -> int | None:
         if isinstance(asked, int):
             return asked
-        return usual if asked == "auto" and self._wanted else None
+        return usual if asked == "auto" and self._unfed else None
 
     def _put(self, points: list[RawPoint], now: float) -> None:
         self._on_written(self.store.put(points, now))
@@ -148,14 +163,14 @@ def _target(workload: Workload, pod: Pod, sidecar: Sidecar) -> ScrapeTarget:
     )
 
 
-def _is_wanted(bundle: Bundle, sidecars: Mapping[str, Sidecar]) -> bool:
-    """Whether a trigger asks for what is pushed, and no collector here pushes it."""
-    return any(
-        asks_the_addon(trigger.type, trigger.metadata)
+def unfed(bundle: Bundle, sidecars: Collection[str]) -> list[ScalingSpec]:
+    """ScaledObjects that ask the add-on, and have no collector here that pushes to it."""
+    return [
+        application.scaling
         for application in bundle.applications
         if application.scaling is not None and application.workload.name not in sidecars
-        for trigger in application.scaling.triggers
-    )
+        if any(asks_the_addon(one.type, one.metadata) for one in application.scaling.triggers)
+    ]
 
 
 def _at(content: Any, *path: str) -> Any:

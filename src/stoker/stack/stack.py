@@ -116,7 +116,7 @@ class Stack:
                 await self._run(application, remembered)
             self.node.end_unclaimed()
             self.scraper.set_targets(self._scrape_targets())
-            self._tell_what_is_not_scraped()
+            self._tell_what_is_missing()
             self._background(self.scraper.run())
             self._background(self.pushes.run())
             self._background(self._samples.run())
@@ -278,11 +278,13 @@ class Stack:
             self.bundle.services,
         )
 
-    def _tell_what_is_not_scraped(self) -> None:
+    def _tell_what_is_missing(self) -> None:
         about = ObjectRef("Node", "localhost", self.options.namespace)
         workloads = [application.workload for application in self.bundle.applications]
         for sentence in scrape_notices(workloads, self.bundle.monitors, self.bundle.services):
             self.events.record("Warning", "NotScraped", sentence, about, _SOURCE, self.clock.now())
+        for sentence in self.pushes.notices(self.otlp_urls):
+            self.events.record("Warning", "NotPushed", sentence, about, _SOURCE, self.clock.now())
 
     def _request_held(self, model: str) -> None:
         """A request waits and no replica is ready: activate now rather than at the next poll."""
