@@ -47,7 +47,7 @@ def replayed_at(requests, until):
         [Server(PROFILES["tiny"], LIMITS, gap_buckets=GAP_BUCKETS)],
     )
     slot = fleet.add(0)
-    fleet.ready(slot, 0.0)
+    fleet.ready(slot, 0.0, warm=True)
     page = EnginePage(slot, LIMITS, "m", EVERYTHING)
     observer = Observer(fleet, EVERYTHING)
     for stop in (until / 3, until):

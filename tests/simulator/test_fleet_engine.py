@@ -67,7 +67,7 @@ def reference(trace: Arrivals, limits: Limits, profile=TINY):
 def fleet(trace: Arrivals, limits: Limits, stops=(), profile=TINY) -> Fleet:
     made = Fleet(trace, [Server(profile, limits)])
     slot = made.add(0)
-    made.ready(slot, 0.0)
+    made.ready(slot, 0.0, warm=True)
     for stop in stops:
         assert made.run(stop) == stop
     made.run(math.inf)
@@ -220,7 +220,7 @@ trace = Arrivals.of(
 )
 fleet = Fleet(trace, [Server(PROFILES["tiny"], Limits(6, 100, 160, 41))])
 for _ in range(2):
-    fleet.ready(fleet.add(0), 0.0)
+    fleet.ready(fleet.add(0), 0.0, warm=True)
 fleet.run(float("inf"))
 sys.stdout.buffer.write(fleet.state.times.tobytes() + fleet.state.fine.tobytes())
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from stoker.errors import InputError, StokerError
 from stoker.metrics.storage import LOOKBACK, Storage
@@ -42,6 +42,19 @@ class Column:
     tracks: tuple[Track, ...]
     source: str  # the file, for messages
     step: float | None = None  # a known grid: an answer holds until the next step is due
+
+
+class Recorded(Protocol):
+    """What answers triggers in the place of their servers: :class:`Metrics`, or a replay's."""
+
+    @property
+    def series(self) -> int:
+        """How many series there are."""
+        ...
+
+    def query_for(self, trigger: TriggerSpec, triggers: int) -> QueryFunction:
+        """What answers *trigger*, one of *triggers*."""
+        ...
 
 
 class Metrics:
@@ -147,7 +160,7 @@ class Metrics:
             node = parsed.get(query)
             if node is None:
                 node = parsed[query] = parse(query)
-            answer = _answer(instant(node, storage, now, lookback=self._lookback), now)
+            answer = answer_of(instant(node, storage, now, lookback=self._lookback), now)
             if not answer.result:
                 self._nothing("the series")
             return answer
@@ -181,7 +194,7 @@ def _element(track: Track, now: float, lookback: float) -> dict[str, Any] | None
     return {"metric": track.labels, "value": (now, value)}
 
 
-def _answer(value: Value, now: float) -> QueryAnswer:
+def answer_of(value: Value, now: float) -> QueryAnswer:
     """A value of the engine as the Prometheus API would give it."""
     match value:
         case Vector():

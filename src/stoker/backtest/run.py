@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from stoker.backtest.metrics import Metrics
+from stoker.backtest.metrics import Metrics, Recorded
 from stoker.backtest.replicas import Replicas
 from stoker.backtest.triggers import triggers_of
 from stoker.controller import evaluate, with_activation
@@ -78,7 +78,7 @@ class Walk:
     """
 
     def __init__(
-        self, spec: ScalingSpec, metrics: Metrics, plan: Plan, target: Target | None = None
+        self, spec: ScalingSpec, metrics: Recorded, plan: Plan, target: Target | None = None
     ) -> None:
         if spec.polling_interval <= 0:
             raise InputError("pollingInterval must be more than 0")

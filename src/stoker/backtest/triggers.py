@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from stoker.backtest.metrics import Metrics
+from stoker.backtest.metrics import Recorded
 from stoker.errors import InputError, StokerError
 from stoker.scaling import numbers
 from stoker.scaling.observation import (
@@ -44,7 +44,7 @@ def is_recorded(trigger: TriggerSpec) -> bool:
 
 def triggers_of(
     spec: ScalingSpec,
-    metrics: Metrics | None,
+    metrics: Recorded | None,
     status: Callable[[float], TargetStatus],
     targets: Mapping[str, float] | None = None,
 ) -> tuple[Trigger, ...]:

@@ -52,7 +52,7 @@ def static(arrivals: Arrivals, engine: Served, replicas: int) -> tuple[Fleet, fl
     """A fixed fleet, and when its last request ended."""
     fleet = Fleet(arrivals, [engine.server])
     for _ in range(replicas):
-        fleet.ready(fleet.add(0), 0.0)
+        fleet.ready(fleet.add(0), 0.0, warm=True)
     fleet.run(math.inf)
     return fleet, last_end(fleet)
 

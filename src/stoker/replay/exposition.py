@@ -143,6 +143,10 @@ class EnginePage:
     histograms: dict[str, Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Empty histograms, for a new process."""
         lengths = catalogue.length_buckets(self.limits.max_model_len)
         for name in (*_OBSERVED, _BEGIN):
             if any(self.demand.has(f"vllm:{name}{suffix}") for suffix in _SUFFIXES):

@@ -81,6 +81,7 @@ class Pods:
         self.app = app
         self.lives: list[Life] = []  # all there ever were
         self.on_started: Callable[[Life], None] = lambda _: None
+        self.on_crash: Callable[[Life], None] = lambda _: None
         self.on_gone: Callable[[Life], None] = lambda _: None
         self.on_change: Callable[[], None] = lambda: None
         self.desired = 0
@@ -135,7 +136,7 @@ class Pods:
             life.scheduled = life.started = life.opened = 0.0
             life.slot = self._fleet.add(self.app)
             self.on_started(life)
-            self._is_ready(life, 0.0)
+            self._is_ready(life, 0.0, warm=True)
 
     def scale(self, replicas: int, now: float) -> None:
         """Ask for *replicas* at the absolute time *now*."""
@@ -215,12 +216,12 @@ class Pods:
         else:
             self._agenda.at(found.ready_at, if_same(self._is_ready, found.ready_at))
 
-    def _is_ready(self, life: Life, now: float) -> None:
+    def _is_ready(self, life: Life, now: float, *, warm: bool = False) -> None:
         life.is_ready = True
         life.ready_changed = now
         if life.ready is None:
             life.ready = now
-        self._route(life, now)
+        self._route(life, now, warm=warm)
         if self._setup.failures is not None:
             turn = life.turn
             rate = 1.0 / self._setup.failures
@@ -233,14 +234,16 @@ class Pods:
         self._route(life, now)
         self._changed()
 
-    def _route(self, life: Life, now: float) -> None:
+    def _route(self, life: Life, now: float, *, warm: bool = False) -> None:
         if life.is_routed:
             assert life.slot is not None  # noqa: S101 - it was started
-            self._fleet.ready(life.slot, now)
+            self._fleet.ready(life.slot, now, warm=warm)
 
     def _crash(self, life: Life, now: float) -> None:
         """The process ends by itself or by its liveness probe, and is started anew in its pod."""
         assert life.slot is not None  # noqa: S101 - it was started
+        self.on_crash(life)
+        life.requests += self._fleet.answered(life.slot)
         self._fleet.abort(life.slot, now)
         life.is_ready = False
         life.opened = None
@@ -281,6 +284,7 @@ class Pods:
 
     def _kill(self, life: Life, now: float) -> None:
         assert life.slot is not None  # noqa: S101 - it was started
+        life.requests += self._fleet.answered(life.slot)
         self._fleet.abort(life.slot, now)
         self._gone(life)
 

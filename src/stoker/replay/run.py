@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stoker.backtest.metrics import Metrics
 from stoker.backtest.run import Plan, Walk
 from stoker.backtest.triggers import RECORDED
 from stoker.errors import InputError, QueryError
@@ -22,6 +21,7 @@ from stoker.metrics.storage import Storage
 from stoker.promql.ast import Node
 from stoker.promql.parsing import parse
 from stoker.replay.agenda import Agenda
+from stoker.replay.answers import Answers
 from stoker.replay.exposition import (
     GATEWAY_HELD,
     GATEWAY_IN_FLIGHT,
@@ -131,13 +131,12 @@ class Run:
             )
         model = Model(application, engine, pods, spec)
         pods.on_started = lambda life: self._started(model, life)
+        pods.on_crash = self._crashed
         pods.on_gone = lambda life: self._gone(model, life)
         pods.on_change = lambda: self._changed(model)
         if spec is not None:
-            # the span is not asked for: the walk is told when to look
-            metrics = Metrics(storage=self.storage, span=(0.0, 0.0))
             plan = Plan(self.setup.start, math.inf, 0, 0.0, self.setup.settings)
-            model.walk = Walk(spec, metrics, plan, pods)
+            model.walk = Walk(spec, Answers(self.storage), plan, pods)
         return model
 
     def _started(self, model: Model, life: Life) -> None:
@@ -169,11 +168,17 @@ class Run:
     def _observe(self) -> None:
         self._observer.observe(self._pages)
 
+    def _crashed(self, life: Life) -> None:
+        """Its counters begin anew with its next process."""
+        assert life.slot is not None  # noqa: S101 - it was started
+        self._observe()
+        self._pages[life.slot].restart()
+
     def _gone(self, model: Model, life: Life) -> None:
         assert life.slot is not None  # noqa: S101 - it was started
         self._observe()
         self._pages.pop(life.slot)
-        life.requests = int(self.fleet.state.number[life.slot, at.SUCCESSES])
+        life.requests += self.fleet.answered(life.slot)
         for scrape in model.scrapes.pop(life.name):
             scrape.close()
 
@@ -219,7 +224,6 @@ class Run:
                 continue
             index = due.index(look)
             agenda.go_to(look)
-            fleet.expire(look)
             yield self._look(walks[index], start + look)
             due = [self._due(model) for model in walks]
         self._finish()
@@ -321,7 +325,7 @@ class Run:
         for model in self.models:
             for life in model.pods.present:
                 if life.slot is not None:
-                    life.requests = int(s.number[life.slot, at.SUCCESSES])
+                    life.requests += self.fleet.answered(life.slot)
 
 
 def _replicas_at_start(model: Model, setup: Setup) -> int:

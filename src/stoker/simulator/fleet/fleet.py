@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stoker.simulator.engine import Limits
-from stoker.simulator.fleet import routing
+from stoker.simulator.fleet import replicas, routing
 from stoker.simulator.fleet import state as at
 from stoker.simulator.fleet.counting import fine_bounds
 from stoker.simulator.fleet.handle import handle
@@ -34,6 +34,9 @@ class Server:
     limits: Limits
     hold_timeout: float = 600.0
     hold_limit: int | None = None  # requests that may be held; None: any number
+    slow_start: float = 5.0  # how long a new replica is spared
+    burst: int = 16  # requests that it may have at once
+    pace: float = 64.0  # by how many a second that number grows
     prefix_caching: bool = True
     gap_buckets: tuple[float, ...] = ()  # of the gaps between tokens; those of the first count
 
@@ -53,6 +56,8 @@ class Fleet:
         self.servers = tuple(servers)
         self.arrivals = arrivals
         self._slots = 0  # used once at least
+        self._now = 0.0
+        self._readied = 0
         self._gap_seconds = 0.0  # of those that had a slot before
         self._free: list[int] = []
         of = np.zeros(len(arrivals), np.int64) if apps is None else np.asarray(apps, np.int64)
@@ -67,17 +72,29 @@ class Fleet:
         if not self._free and self._slots == len(self._state.number):
             self._grow()
         slot = self._free.pop() if self._free else self._slots
-        self._gap_seconds += float(self._state.clock[slot, at.GAP_SUM])
         self._slots = max(self._slots, slot + 1)
-        routing.begin_replica(self._handle, slot, app)
+        self._clear(slot, app)
         return slot
 
-    def ready(self, slot: int, now: float, *, ready: bool = True) -> None:
-        """Let it have requests from *now* on, those that are held first; or no more."""
-        number = self._state.number[slot]
-        number[at.ROUTABLE] = ready
-        if ready:
-            routing.release_held(self._handle, self._slots, number[at.APP], now)
+    def _clear(self, slot: int, app: int) -> None:
+        self._gap_seconds += float(self._state.clock[slot, at.GAP_SUM])
+        replicas.begin_replica(self._handle, slot, app)
+
+    def answered(self, slot: int) -> int:
+        """Requests that the process in a slot has answered."""
+        return int(self._state.number[slot, at.SUCCESSES])
+
+    def ready(self, slot: int, now: float, *, warm: bool = False) -> None:
+        """Let it have requests from *now* on, those that are held first.
+
+        *warm*: it was ready long ago, and needs no slow start.
+        """
+        s = self._state
+        s.number[slot, at.ROUTABLE] = 1
+        s.clock[slot, at.READY_AT] = -math.inf if warm else now
+        self._readied += 1
+        s.number[slot, at.TURN] = self._readied - _UNLIMITED  # before all that had a turn
+        routing.fill(self._handle, self._slots, int(s.number[slot, at.APP]), now)
 
     def drain(self, slot: int) -> bool:
         """No new requests. True: it has none at all, and nothing is to be waited for."""
@@ -87,11 +104,15 @@ class Fleet:
         return bool(number[at.IN_FLIGHT] == 0)
 
     def abort(self, slot: int, now: float) -> None:
-        """End all its requests: an answer that has begun is broken, the others are sent again."""
+        """Its process ends: an answer that has begun is broken, the others are sent again.
+
+        The slot is as new afterwards.
+        """
         number = self._state.number[slot]
         number[at.ROUTABLE] = number[at.DRAINING] = 0
         advance(self._handle, slot, now)
-        routing.abort_all(self._handle, self._slots, slot, now)
+        replicas.abort_all(self._handle, self._slots, slot, now)
+        self._clear(slot, int(number[at.APP]))
 
     def remove(self, slot: int) -> None:
         """It is gone, and its slot is free. It has no requests."""
@@ -119,7 +140,8 @@ class Fleet:
 
         A request that is held ends a run only once after each :meth:`wake_when_held`.
         """
-        return float(routing.run(self._handle, self._slots, until))
+        self._now = float(routing.run(self._handle, self._slots, self._now, until))
+        return self._now
 
     def wake_when_held(self, app: int, *, wake: bool) -> None:
         """End the next run when a request of *app* has to wait for a replica."""
@@ -129,12 +151,6 @@ class Fleet:
     def request_was_held(self) -> bool:
         """Whether that is why the last run ended."""
         return bool(self._state.world[at.EVENT] == at.REQUEST_HELD)
-
-    def expire(self, now: float) -> None:
-        """Give up the requests that were held too long."""
-        for app in range(len(self.servers)):
-            if self._state.app[app, at.HELD_COUNT]:
-                routing.expire_held(self._handle, app, now)
 
     @property
     def pending(self) -> bool:
@@ -242,6 +258,8 @@ def _rates(server: Server) -> tuple[float, ...]:
         profile.decode_sequence_ms,
         profile.kv_token_ms,
         server.hold_timeout,
+        server.slow_start,
+        server.pace,
     )
 
 
@@ -256,6 +274,7 @@ def _limits(server: Server, hash_tokens: int | None) -> tuple[int, ...]:
         int(limits.enable_chunked_prefill),
         max(blocks_per_hash, 1),
         _UNLIMITED if server.hold_limit is None else server.hold_limit,
+        server.burst,
         *(0, at.NONE, at.NONE, 0),  # nobody is held
     )
 

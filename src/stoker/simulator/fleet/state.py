@@ -58,8 +58,8 @@ QUANTITIES: Final = 18
 CONTENT, MINE = range(2)  # the number of its hash, and whether the request holds it as a shared one
 
 # Columns of `clock`: seconds, by replica.
-START, FIRST, MORE, DRAINED, GAP_SUM = range(5)
-CLOCKS: Final = 5
+START, FIRST, MORE, DRAINED, GAP_SUM, READY_AT = range(6)
+CLOCKS: Final = 6
 
 # Rows of `lists`, by replica: requests.
 BATCH, HEAP, PARTS_OF, TOKENS_OF = range(4)
@@ -105,13 +105,14 @@ CACHES: Final = 3
 NUMBERS: Final = 30
 
 # Columns of `rate`: milliseconds, by application.
-WEIGHTS, PREFILL, SEQUENCE, KV, HOLD_TIMEOUT = range(5)  # the last one in seconds
-RATES: Final = 5
+WEIGHTS, PREFILL, SEQUENCE, KV = range(4)
+HOLD_TIMEOUT, SLOW_START, PACE = range(4, 7)  # of the gateway: seconds, and requests a second
+RATES: Final = 7
 
 # Columns of `app`: limits of its engines, and its queue at the gateway.
-MAX_SEQS, MAX_TOKENS, CAPACITY, BLOCK, CHUNKED, BLOCKS_PER_HASH, HELD_LIMIT = range(7)
-HELD_COUNT, HELD_HEAD, HELD_TAIL, PUSH = range(7, 11)
-APPS: Final = 11
+MAX_SEQS, MAX_TOKENS, CAPACITY, BLOCK, CHUNKED, BLOCKS_PER_HASH, HELD_LIMIT, BURST = range(8)
+HELD_COUNT, HELD_HEAD, HELD_TAIL, PUSH = range(8, 12)
+APPS: Final = 12
 
 # Elements of `world`.
 NEXT, TURNS, EVENT, FIRSTS, ENDS = range(5)

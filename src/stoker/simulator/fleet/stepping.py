@@ -100,6 +100,17 @@ def advance(s: State, r: int, now: float) -> None:
 
 
 @inner
+def next_event(s: State, r: int) -> float:
+    """When something ends or begins; infinite while it is idle."""
+    number, clock = s.number[r], s.clock[r]
+    if number[PLAN] == IDLE:
+        return math.inf
+    if number[PLAN] == WAKING:
+        return clock[START]
+    return _end_of(clock[START], clock[FIRST], clock[MORE], number[STEPS])
+
+
+@inner
 def settle(s: State, r: int, now: float) -> None:
     """After ``advance``: count the steps of a run that ended before *now*, and keep the rest."""
     number, clock = s.number[r], s.clock[r]
