@@ -31,6 +31,7 @@ from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScaleTargetRef, ScalingSpec, TriggerSpec
 from stoker.scaling.state import ScalingState
 from stoker.stack.loops import Loops
+from stoker.stack.memory import calm_collector
 from stoker.tick import Samples, Tick
 
 SETTINGS = ControllerSettings()
@@ -142,6 +143,7 @@ class _Fleet:
         """CPU share of the measured time, the looks in it, and how late they were."""
         tasks = [asyncio.create_task(self._one(i)) for i in range(self._objects)]
         await asyncio.sleep(WARM_UP)
+        calm_collector()  # as `stoker up` does once it has started
         self._lags.clear()
         self._looks = 0
         cpu, wall = time.process_time(), time.perf_counter()

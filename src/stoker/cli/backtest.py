@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stoker.cli.controllers import controller_options
 from stoker.cli.params import DURATION, MOMENT, TARGET
 
 _SERIES = (".csv", ".json", ".jsonl", ".parquet", ".txt", ".prom", ".om", ".openmetrics")
@@ -75,22 +76,7 @@ _SERIES = (".csv", ".json", ".jsonl", ".parquet", ".txt", ".prom", ".om", ".open
 @click.option("--plot", "picture", type=click.Path(path_type=Path), metavar="FILE.png|svg")
 @click.option("-n", "--namespace", default="default", show_default=True)
 @click.option("--release", default="vllm", show_default=True, help="Helm release name.")
-@click.option("--sync-period", type=DURATION, default="15s", show_default=True, help="Of the HPA.")
-@click.option("--polling-interval", type=DURATION, help="Of KEDA, in place of what files say.")
-@click.option(
-    "--stabilization-window",
-    type=DURATION,
-    help="Of the HPA for scale-down, in place of what files say.",
-)
-@click.option(
-    "--downscale-stabilization",
-    type=DURATION,
-    default="5m",
-    show_default=True,
-    help="The HPA controller's window for files that set none.",
-)
-@click.option("--tolerance", type=float, default=0.1, show_default=True, help="Of the HPA.")
-@click.option("--kubernetes-version", default="1.36", show_default=True)
+@controller_options
 def backtest(*, files: tuple[str, ...], metrics: tuple[str, ...], **flags: Any) -> None:
     """Say what the ScaledObject in FILE would have done with recorded metrics, and why.
 

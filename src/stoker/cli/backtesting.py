@@ -15,6 +15,7 @@ from stoker.backtest.files import Subject, read_subject
 from stoker.backtest.reading import read_metrics
 from stoker.backtest.run import metric_names
 from stoker.backtest.triggers import is_recorded
+from stoker.cli.controllers import settings_of
 from stoker.errors import InputError
 from stoker.metrics.sample import format_value
 from stoker.reports.plot import Curves, check_plot_file, plot
@@ -63,14 +64,7 @@ class _Backtest:
 def run_backtest(file: str, series: Sequence[str], flags: Flags) -> None:
     """Run FILE, and the file to compare it with, and print. Raises StokerError."""
     _check(series, flags)
-    settings = ControllerSettings(
-        sync_period=flags["sync_period"],
-        tolerance=flags["tolerance"],
-        downscale_stabilization=flags["downscale_stabilization"]
-        if flags["stabilization_window"] is None
-        else flags["stabilization_window"],
-        kubernetes_version=flags["kubernetes_version"],
-    )
+    settings = settings_of(flags)
     first = _prepared(file, series, flags, settings)
     other = None
     if flags["compare"] is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stoker.cli.controllers import controller_options
 from stoker.cli.params import DURATION, MOMENT
 from stoker.cli.traffic import length_options, reading_options
 
@@ -92,22 +93,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     type=DURATION,
     help="In place of what monitors say; without either it is 5s.",
 )
-@click.option("--sync-period", type=DURATION, default="15s", show_default=True, help="Of the HPA.")
-@click.option("--polling-interval", type=DURATION, help="Of KEDA, in place of what files say.")
-@click.option(
-    "--stabilization-window",
-    type=DURATION,
-    help="Of the HPA for scale-down, in place of what files say.",
-)
-@click.option(
-    "--downscale-stabilization",
-    type=DURATION,
-    default="5m",
-    show_default=True,
-    help="The HPA controller's window for files that set none.",
-)
-@click.option("--tolerance", type=float, default=0.1, show_default=True, help="Of the HPA.")
-@click.option("--kubernetes-version", default="1.36", show_default=True)
+@controller_options
 @click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
 @click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)
 @click.option(

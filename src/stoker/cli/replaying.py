@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from stoker.cli.backtesting import as_json
+from stoker.cli.controllers import settings_of
 from stoker.cli.traffic import read, synthetic
 from stoker.errors import InputError, Place
 from stoker.replay.document import document, notes_of
@@ -23,7 +24,6 @@ from stoker.replay.slo import Slo
 from stoker.replay.sweep import Setting, combinations
 from stoker.reports.replay_files import write_figures, write_page
 from stoker.reports.sidebyside import details, front, table
-from stoker.scaling.settings import ControllerSettings
 from stoker.traces.arrivals import Arrivals, joined
 
 Flags = Mapping[str, Any]
@@ -74,19 +74,13 @@ def _check_files(flags: Flags) -> None:
 
 
 def _setup(flags: Flags) -> Setup:
-    window = flags["stabilization_window"]
     return Setup(
         startup=None if flags["startup"] is None else Spread.parse(flags["startup"]),
         scheduling=Spread.parse(flags["scheduling"]),
         node_startup=Spread.parse(flags["node_startup"]),
         cold=flags["cold_start"],
         start=DEFAULT_START if flags["start"] is None else flags["start"],
-        settings=ControllerSettings(
-            sync_period=flags["sync_period"],
-            tolerance=flags["tolerance"],
-            downscale_stabilization=flags["downscale_stabilization"] if window is None else window,
-            kubernetes_version=flags["kubernetes_version"],
-        ),
+        settings=settings_of(flags),
         **{
             name: flags[name]
             for name in (

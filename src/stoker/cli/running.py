@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -15,16 +14,17 @@ import uvloop
 
 from stoker.api.discovery import default_state_dir
 from stoker.checks import check
+from stoker.cli.controllers import settings_of
 from stoker.cli.narration import JsonNarrator, Narrator, TextNarrator
 from stoker.cli.params import tls_files
 from stoker.clock import LoopClock
 from stoker.engines import SimulatedEngine, choose, detect_gpus
 from stoker.errors import StokerError
 from stoker.resources import load
-from stoker.scaling.settings import ControllerSettings
 from stoker.simulator.profiles import DEFAULT_PROFILE
 from stoker.stack.autoscaling import check_triggers
 from stoker.stack.backend import publish
+from stoker.stack.memory import calm_collector
 from stoker.stack.options import Options, OtlpOptions
 from stoker.stack.stack import Stack
 from stoker.targets.base import Engine
@@ -72,15 +72,7 @@ def options_of(flags: dict[str, Any]) -> Options:
     """The flags as options."""
     return Options(
         state_dir=Path(flags["state_dir"] or default_state_dir()),
-        settings=ControllerSettings(
-            sync_period=flags["sync_period"],
-            tolerance=flags["tolerance"],
-            downscale_stabilization=_first(
-                flags["stabilization_window"], flags["downscale_stabilization"]
-            ),
-            kubernetes_version=flags["kubernetes_version"],
-            http_timeout=flags["keda_http_timeout"],
-        ),
+        settings=settings_of(flags),
         otlp=OtlpOptions(
             grpc_port=flags["otlp_grpc_port"],
             http_port=flags["otlp_http_port"],
@@ -120,9 +112,7 @@ async def _run(
     except StokerError:
         await stack.stop(force=True)
         raise
-    # What is loaded now stays: a full collection over it would hold up every stream and every look.
-    gc.collect()
-    gc.freeze()
+    calm_collector()
     narrator.started(stack)
     failed = asyncio.create_task(stack.failed())
     stopped = asyncio.create_task(stop.wait())

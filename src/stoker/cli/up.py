@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stoker.cli.controllers import controller_options
 from stoker.cli.files import compat_option
 from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
 
@@ -42,29 +43,7 @@ from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
     type=DURATION,
     help="In place of what monitors say; without either it is 5s.",
 )
-@click.option("--sync-period", type=DURATION, default="15s", show_default=True, help="Of the HPA.")
-@click.option("--polling-interval", type=DURATION, help="Of KEDA, in place of what files say.")
-@click.option(
-    "--stabilization-window",
-    type=DURATION,
-    help="Of the HPA for scale-down, in place of what files say.",
-)
-@click.option(
-    "--downscale-stabilization",
-    type=DURATION,
-    default="5m",
-    show_default=True,
-    help="The HPA controller's window for files that set none.",
-)
-@click.option("--tolerance", type=float, default=0.1, show_default=True, help="Of the HPA.")
-@click.option("--kubernetes-version", default="1.36", show_default=True)
-@click.option(
-    "--keda-http-timeout",
-    type=DURATION,
-    default="3s",
-    show_default=True,
-    help="KEDA_HTTP_DEFAULT_TIMEOUT of the operator.",
-)
+@controller_options
 @click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
 @click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)
 @click.option("--orphan-timeout", type=DURATION, default="1m", show_default=True)

@@ -26,8 +26,6 @@ class ControllerSettings:
     cpu_initialization_period: float = 300.0  # --horizontal-pod-autoscaler-... of these names
     initial_readiness_delay: float = 30.0
     http_timeout: float = 3.0  # KEDA_HTTP_DEFAULT_TIMEOUT
-    cooldown_period: float = 300.0  # KEDA's default where a file leaves it out
-    polling_interval: float = 30.0  # the same
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"v?1\.\d+(\.\d+)?", self.kubernetes_version):
