@@ -76,6 +76,16 @@ async def test_written_samples_can_be_queried(client, storage):
     assert storage.sample_count() == 2
 
 
+async def test_who_waits_for_pushes_learns_what_was_written(storage):
+    names = []
+    app = make_app(storage, FixedClock(NOW), on_written=names.append)
+    async with TestClient(TestServer(app)) as client:
+        ms = int(NOW * 1000)
+        await post(client, one_series({"__name__": "x"}, (ms, 1)))
+        await post(client, one_series({"__name__": "x"}, (ms - 1, 1)))  # too old
+    assert names == [{"x"}]
+
+
 async def test_second_version_refers_to_symbols(client, storage):
     symbols = [b"", b"__name__", b"x", b"pod", b"a"]
     series = field(1, bytes([1, 2, 3, 4])) + field(2, sample(int(NOW * 1000), 7))

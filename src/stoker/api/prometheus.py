@@ -62,6 +62,7 @@ class PrometheusApi:
     lookback: float = LOOKBACK
     version: str = "3.0.0"
     queries: Queries = field(default_factory=Queries)
+    on_written: Callable[[frozenset[str]], None] = lambda _: None  # names of metrics pushed
 
     # -- queries ---------------------------------------------------------------------------------
 
@@ -246,9 +247,18 @@ def routes(
     limits: Limits = DEFAULT_LIMITS,
     lookback: float = LOOKBACK,
     queries: Queries | None = None,
+    on_written: Callable[[frozenset[str]], None] = lambda _: None,
 ) -> list[web.RouteDef]:
     """The routes of the API, for any aiohttp application."""
-    api = PrometheusApi(storage, clock, scraper, limits, lookback, queries=queries or Queries())
+    api = PrometheusApi(
+        storage,
+        clock,
+        scraper,
+        limits,
+        lookback,
+        queries=queries or Queries(),
+        on_written=on_written,
+    )
     both: dict[str, AnswerFunction] = {
         "query": api.query,
         "query_range": api.query_range,
@@ -292,7 +302,7 @@ def _plain_routes(api: PrometheusApi) -> list[web.RouteDef]:
     return [
         web.get("/api/v1/label/{name}/values", label_values),
         web.get("/federate", federate),
-        web.post("/api/v1/write", receive_into(api.storage)),
+        web.post("/api/v1/write", receive_into(api.storage, api.on_written)),
         web.get("/-/healthy", _says("Stoker's embedded Prometheus is Healthy.\n")),
         web.get("/-/ready", _says("Stoker's embedded Prometheus is Ready.\n")),
     ]
@@ -305,12 +315,24 @@ def make_app(
     *,
     limits: Limits = DEFAULT_LIMITS,
     lookback: float = LOOKBACK,
+    on_written: Callable[[frozenset[str]], None] = lambda _: None,
 ) -> web.Application:
-    """An application with nothing but these routes."""
+    """An application with nothing but these routes.
+
+    *on_written* is called with the names of metrics that came by remote write.
+    """
     queries = Queries()
     app = web.Application()
     app.add_routes(
-        routes(storage, clock, scraper, limits=limits, lookback=lookback, queries=queries)
+        routes(
+            storage,
+            clock,
+            scraper,
+            limits=limits,
+            lookback=lookback,
+            queries=queries,
+            on_written=on_written,
+        )
     )
 
     async def close(_: web.Application) -> None:

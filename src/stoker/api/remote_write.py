@@ -15,8 +15,10 @@ MAX_REQUEST_BYTES: Final = 16 * 2**20  # compressed
 _WRITTEN: Final = "X-Prometheus-Remote-Write-{}-Written"
 
 
-def receive_into(storage: Storage) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """A handler that takes remote write 1.0 and 2.0."""
+def receive_into(
+    storage: Storage, on_written: Callable[[frozenset[str]], None] = lambda _: None
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that takes remote write 1.0 and 2.0; *on_written* gets the names of metrics."""
 
     async def receive(request: web.Request) -> web.Response:  # noqa: PLR0911 - many refusals
         version = _version(request)
@@ -36,6 +38,8 @@ def receive_into(storage: Storage) -> Callable[[web.Request], Awaitable[web.Resp
             return web.Response(status=400, text=f"{error.message}\n")
         except MachineError as error:
             return web.Response(status=501, text=f"{error.message}: {error.hint}\n")
+        if written.names:
+            on_written(written.names)
         headers = {
             _WRITTEN.format("Samples"): str(written.samples),
             _WRITTEN.format("Histograms"): "0",

@@ -29,11 +29,15 @@ Value = int | bytes
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a request. *refused* samples were too old, or another value was there."""
+    """What became of a request. *refused* samples were too old, or another value was there.
+
+    *names* are those of the metrics that have new samples.
+    """
 
     samples: int = 0
     refused: int = 0
     histograms: int = 0
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +84,18 @@ def decode(body: bytes, *, version: int = 1) -> Iterator[PushedSeries]:
 def write(storage: Storage, body: bytes, *, version: int = 1) -> Written:
     """Put a compressed request into *storage*: all of it, or InputError and nothing."""
     samples = refused = histograms = 0
+    names = set()
     for series in list(decode(uncompressed(body), version=version)):
         histograms += series.histograms
+        before = samples
         for t_ms, value in series.samples:
             if storage.append(series.labels, t_ms / 1000, value):
                 samples += 1
             else:
                 refused += 1
-    return Written(samples, refused, histograms)
+        if samples > before:
+            names.add(series.labels.name)
+    return Written(samples, refused, histograms, frozenset(names))
 
 
 def _series_1(body: bytes) -> PushedSeries:

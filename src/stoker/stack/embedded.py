@@ -88,12 +88,14 @@ async def serve_prometheus(
     host: str,
     port: int,
     page: Callable[[], str],
+    on_written: Callable[[frozenset[str]], None] = lambda _: None,
 ) -> PrometheusServer:
     """Listen on *host*:*port*; 0 is a free port. Raises ConflictError when it is taken.
 
-    *page* is what ``/metrics`` says of the run itself.
+    *page* is what ``/metrics`` says of the run itself; *on_written* gets the names of metrics that
+    came by remote write.
     """
-    app = make_app(storage, clock, scraper)
+    app = make_app(storage, clock, scraper, on_written=on_written)
 
     async def own_metrics(_: web.Request) -> web.Response:
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
