@@ -12,6 +12,7 @@ import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 from stoker.errors import StokerError
@@ -91,11 +92,15 @@ class Tls:
     unsafe: bool = False  # unsafeSsl: the server's certificate is not looked at
 
     def context(self) -> ssl.SSLContext:
-        """For a client, TLS 1.2 at least.
+        """For a client, TLS 1.2 at least. The same certificates give the same context.
 
         Raises:
             StokerError: a text is no certificate or key, or they do not belong together.
         """
+        return _context(self)
+
+    def make_context(self) -> ssl.SSLContext:
+        """A new context; :meth:`context` is the one to use."""
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.unsafe:
@@ -125,6 +130,12 @@ class Tls:
                     f"error parse X509KeyPair: {str(why).replace('_', ' ').lower()}",
                     hint="`cert` and `key` are PEM texts of one pair; `keyPassword` opens the key",
                 ) from None
+
+
+@lru_cache(maxsize=64)
+def _context(tls: Tls) -> ssl.SSLContext:
+    """Reading the machine's authorities takes 20 ms, which a failing trigger would spend twice."""
+    return tls.make_context()
 
 
 class PrivateFile:

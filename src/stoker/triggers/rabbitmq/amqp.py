@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -11,6 +12,10 @@ from stoker.errors import MachineError, StokerError
 from stoker.triggers.connections import Lease, Pool, Tls
 from stoker.triggers.http import service_hint
 from stoker.triggers.rabbitmq.queues import QueueStatus, Selection
+
+# What fails is told once a change, by whoever polls; these tell it at every attempt.
+for _name in ("aio_pika", "aiormq"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 _TIMEOUT = 30.0  # seconds to connect, as KEDA's client waits
 
