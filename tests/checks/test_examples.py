@@ -42,7 +42,6 @@ def test_kserves_service_as_published_has_these_findings() -> None:
     assert sorted((item.severity.value, item.code) for item in found) == [
         ("error", "multi-element-query"),
         ("info", "no-termination-grace"),
-        ("info", "surge-needs-gpus"),
         ("info", "unfiltered-query"),
         ("warning", "value-while-starting"),
     ]

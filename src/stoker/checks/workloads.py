@@ -103,8 +103,9 @@ def surge_needs_gpus(subject: Subject) -> Iterator[Finding]:
     workload, deployment = _workload(subject), subject.deployment
     if workload is None or deployment is None or workload.gpus == 0:
         return
-    if subject.application is not None and subject.application.from_chart:
-        return  # the chart's strategy is the user's choice in its values
+    application = subject.application
+    if application is not None and (application.from_chart or application.translation):
+        return  # the Deployment is made by a controller or a chart
     strategy = _at(deployment, "spec", "strategy")
     if strategy.get("type") == "Recreate":
         return
@@ -112,9 +113,9 @@ def surge_needs_gpus(subject: Subject) -> Iterator[Finding]:
     if surge in {0, "0", "0%"}:
         return
     text = (
-        f"an update of the Deployment starts {surge} more replicas before it ends others",
+        f"an update starts more replicas (maxSurge {surge}) before it ends others",
         (
-            f"Each needs {workload.gpus} GPUs more than at rest. Where there are none the new pod "
+            f"Each takes {workload.gpus} of the GPUs. Where none is free the new pod "
             "stays Pending, and the update with it; the HPA counts it as a replica meanwhile"
         ),
         "strategy.rollingUpdate: {maxSurge: 0, maxUnavailable: 1}, or keep GPUs free for it",

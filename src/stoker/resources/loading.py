@@ -88,10 +88,12 @@ def _not_a_mapping(value: object, place: Place) -> InputError:
 def split(text: str) -> Iterator[tuple[int, str]]:
     """The documents of a file with the number of lines before each; empty ones are left out."""
     starts = [0, *(match.start() for match in _SEPARATOR.finditer(text) if match.start() > 0)]
+    line = 0
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
         part = text[start:end]
         if not _is_nothing(_SEPARATOR.sub("", part, count=1)):
-            yield text.count("\n", 0, start), part
+            yield line, part
+        line += part.count("\n")
 
 
 def _is_nothing(text: str) -> bool:

@@ -7,6 +7,7 @@ import inspect
 import json
 import typing
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -96,16 +97,25 @@ def _unknown_keys(model: type[BaseModel], value: object) -> Iterator[Path]:
     if issubclass(model, PartialModel):
         known = {*fields(model), *model.others}
         yield from ((key,) for key in value if key not in known)
-    for name, field in model.model_fields.items():
-        inner, key = _inner_model(field.annotation), field.alias or name
+    for key, inner in _parts(model):
         part = value.get(key)
-        if inner is None or part is None:
+        if part is None:
             continue
         if isinstance(part, list):
             for index, item in enumerate(part):
                 yield from ((key, index, *rest) for rest in _unknown_keys(inner, item))
         else:
             yield from ((key, *rest) for rest in _unknown_keys(inner, part))
+
+
+@cache
+def _parts(model: type[BaseModel]) -> tuple[tuple[str, type[BaseModel]], ...]:
+    """The fields of *model* that hold models, by the names that users write."""
+    return tuple(
+        (field.alias or name, inner)
+        for name, field in model.model_fields.items()
+        if (inner := _inner_model(field.annotation)) is not None
+    )
 
 
 def _unknown(model: type[BaseModel], location: Path, origin: Origin, path: Path) -> InputError:

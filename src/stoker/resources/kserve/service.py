@@ -17,8 +17,9 @@ from stoker.resources.translation import translated
 def render_service(component: Component, deployment: Manifest) -> Manifest:
     """Port 80 for the first port of the first container, further ports under their own numbers."""
     metadata = component.metadata()
-    container = deployment.content["spec"]["template"]["spec"]["containers"][0]
-    declared = [one for one in container.get("ports") or [] if isinstance(one, Mapping)]
+    containers = deployment.content["spec"]["template"]["spec"]["containers"]
+    ports_of_first = containers[0].get("ports") if containers else None
+    declared = [one for one in ports_of_first or [] if isinstance(one, Mapping)]
     if not declared:
         declared = [{"containerPort": names.HTTP_PORT, "name": component.name}]
     ports = [_port(one, 80 if index == 0 else one) for index, one in enumerate(declared)]
