@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from stoker.errors import InputError
@@ -297,11 +298,23 @@ def _samples(labels: Labels, value: Value) -> dict[Labels, float]:
     """The series of a stream with their values."""
     if isinstance(value, float):
         return {labels: value}
-    bucket = _named(labels, "_bucket")
-    found = {bucket.with_label("le", bound(le)): float(count) for le, count in value.cumulative()}
-    found[_named(labels, "_sum")] = value.sum
-    found[_named(labels, "_count")] = float(value.count)
+    bounds, counts = zip(*value.cumulative(), strict=True)
+    *buckets, total, count = _histogram_labels(labels, bounds)
+    found = dict(zip(buckets, map(float, counts), strict=True))
+    found[total] = value.sum
+    found[count] = float(value.count)
     return found
+
+
+@lru_cache(maxsize=8192)
+def _histogram_labels(labels: Labels, bounds: tuple[float, ...]) -> tuple[Labels, ...]:
+    """Of a bucket for each bound, of the sum and of the count; the same at every push."""
+    bucket = _named(labels, "_bucket")
+    return (
+        *(bucket.with_label("le", bound(le)) for le in bounds),
+        _named(labels, "_sum"),
+        _named(labels, "_count"),
+    )
 
 
 def _summary(labels: Labels, point: Any) -> dict[Labels, float]:
