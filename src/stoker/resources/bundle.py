@@ -10,6 +10,7 @@ from stoker.errors import InputError, InputErrors, Place
 from stoker.metrics.monitors import ServiceFacts
 from stoker.resources import helmvalues, horizontaljoining
 from stoker.resources.authentication import AUTHENTICATIONS, Authentication, read_authentication
+from stoker.resources.bystanders import BYSTANDERS, read_bystander
 from stoker.resources.charts import ChartReader
 from stoker.resources.customresources import KINDS as CUSTOM_KINDS
 from stoker.resources.customresources import CustomResources
@@ -31,8 +32,9 @@ from stoker.resources.workload import Workload
 from stoker.scaling.spec import ScalingSpec
 
 _READ = (
-    "Deployment", "ScaledObject", "HorizontalPodAutoscaler", "Secret", "ConfigMap", "Service",
-    *MONITORS, *CUSTOM_KINDS, *AUTHENTICATIONS,
+    "Deployment", "StatefulSet", "ScaledObject", "HorizontalPodAutoscaler", "Secret", "ConfigMap",
+    "Service",
+    *MONITORS, *CUSTOM_KINDS, *AUTHENTICATIONS, *BYSTANDERS,
 )  # fmt: skip
 
 
@@ -259,6 +261,7 @@ class _Reader:
             return
         joined_last = {
             "Deployment": self._deployments,
+            "StatefulSet": self._deployments,
             "ScaledObject": self._scaled_objects,
             "HorizontalPodAutoscaler": self._horizontal,
         }
@@ -269,10 +272,11 @@ class _Reader:
         elif kind == "Service" or kind in MONITORS:
             self._scraped(manifest)
         elif kind in AUTHENTICATIONS:
-            found, errors = read_authentication(manifest, self._namespace)
+            self._authentication(manifest)
+        elif kind in BYSTANDERS:
+            reason, errors = read_bystander(manifest)
             self.errors.extend(errors)
-            if found is not None:
-                self.authentications.append(found)
+            self.skipped.append(Skipped(f"{kind} {manifest.name}", reason, manifest.place()))
         elif not kind:
             self._error("`kind` is required", manifest.place())
         elif kind not in CUSTOM_KINDS and kind.lower() in {known.lower() for known in _READ}:
@@ -283,6 +287,12 @@ class _Reader:
             version = f"{manifest.api_version} of " if kind in CUSTOM_KINDS else ""
             reason = f"{version or 'kind '}{kind} is not read"
             self.skipped.append(Skipped(what, reason, manifest.place()))
+
+    def _authentication(self, manifest: Manifest) -> None:
+        found, errors = read_authentication(manifest, self._namespace)
+        self.errors.extend(errors)
+        if found is not None:
+            self.authentications.append(found)
 
     def _scraped(self, manifest: Manifest) -> None:
         try:
@@ -329,7 +339,7 @@ class _Reader:
         if errors:
             return
         if workload is None:
-            what = f"Deployment {deployment.name}"
+            what = f"{deployment.kind} {deployment.name}"
             self.skipped.append(Skipped(what, "no container runs vLLM", deployment.place()))
             if scaled_object is not None and scaling is not None:
                 self.unattached.append(Unattached(scaling, scaled_object, deployment))
@@ -370,15 +380,16 @@ class _Reader:
         self.errors.extend(self._custom.errors)
         targets = self._targets()
         names: dict[str, Manifest] = {}
-        self._names = {deployment.name for deployment in self._deployments}
+        self._names = {_workload_name(deployment) for deployment in self._deployments}
         for deployment in self._deployments:
-            if deployment.name in names:
-                message = f"two Deployments have the name `{deployment.name}`"
+            name = _workload_name(deployment)
+            if name in names:
+                message = f"two {deployment.kind}s have the name `{deployment.name}`"
                 place = deployment.place("metadata", "name")
-                self._error(message, place, f"the other is at {names[deployment.name].place()}")
+                self._error(message, place, f"the other is at {names[name].place()}")
                 continue
-            names[deployment.name] = deployment
-            scaled_object_of = targets.pop(deployment.name, None)
+            names[name] = deployment
+            scaled_object_of = targets.pop(name, None)
             self._join(deployment, scaled_object_of, self._sources)
         for scaled_object in targets.values():
             self._attach(scaled_object)
@@ -425,7 +436,7 @@ class _Reader:
         for hpa in hpas:
             by_target.setdefault(_target_name(hpa.manifest), []).append(hpa)
         for index, application in enumerate(self.applications):
-            own = by_target.pop(application.workload.name, None)
+            own = by_target.pop(_workload_name(application.deployment), None)
             if own is None:
                 continue
             joined = horizontaljoining.join(
@@ -468,7 +479,7 @@ class _Reader:
         place = scaled_object.place("spec", "scaleTargetRef", "name")
         target = _target_name(scaled_object)
         for index, application in enumerate(self.applications):
-            if application.workload.name != target:
+            if _workload_name(application.deployment) != target:
                 continue
             if application.scaled_object is not None:
                 other = application.scaled_object.place()
@@ -489,6 +500,11 @@ class _Reader:
         message = f"the scale target `{scaling.target}` is not in these files"
         self.missing.append(InputError(message, hint=hint, place=place))
         self.unattached.append(Unattached(scaling, scaled_object))
+
+
+def _workload_name(manifest: Manifest) -> str:
+    """The name of a workload as :func:`_target_name` has it."""
+    return manifest.name if manifest.kind == "Deployment" else f"{manifest.kind} {manifest.name}"
 
 
 def _target_name(manifest: Manifest) -> str:

@@ -31,6 +31,11 @@ DEPLOYMENT_SPEC = _names("""
     minReadySeconds paused progressDeadlineSeconds revisionHistoryLimit selector strategy
 """)
 
+STATEFUL_SET_SPEC = DEPLOYMENT_SPEC | _names("""
+    ordinals persistentVolumeClaimRetentionPolicy podManagementPolicy serviceName updateStrategy
+    volumeClaimTemplates
+""")
+
 CHART = _names("""
     cacheserverSpec extraObjects fullnameOverride global grafanaDashboards imagePullSecrets
     kube-prometheus-stack loraAdapters loraController nameOverride prometheus-adapter

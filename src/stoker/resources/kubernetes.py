@@ -140,17 +140,39 @@ class Deployment(Model):
     status: Any = None
 
 
+class StatefulSetSpec(DeploymentSpec):
+    """``spec``. What a StatefulSet has beyond a Deployment is about names, order and volumes."""
+
+    others: ClassVar = knownfields.STATEFUL_SET_SPEC
+
+
+class StatefulSet(Model):
+    """The whole resource. It is run as a Deployment is: pods have no fixed names."""
+
+    api_version: Literal["apps/v1"]
+    kind: Literal["StatefulSet"]
+    metadata: ObjectMeta
+    spec: StatefulSetSpec
+    status: Any = None
+
+
 def read_deployment(
     manifest: Manifest, namespace: str, sources: Sources
 ) -> tuple[Workload | None, tuple[InputError, ...]]:
-    """The Workload of a Deployment, or what is wrong. Neither, if none of its containers runs vLLM.
+    """The Workload of a Deployment or a StatefulSet, or what is wrong.
+
+    Neither, if none of its containers runs vLLM.
 
     Args:
         manifest: the object.
         namespace: of an object that names none.
         sources: the Secrets and ConfigMaps that the files define.
     """
-    resource, errors = validate(Deployment, manifest.content, manifest.origin)
+    resource: Deployment | StatefulSet | None
+    if manifest.kind == "StatefulSet":
+        resource, errors = validate(StatefulSet, manifest.content, manifest.origin)
+    else:
+        resource, errors = validate(Deployment, manifest.content, manifest.origin)
     if resource is None:
         return None, errors
     space = resource.metadata.namespace or namespace
@@ -202,7 +224,7 @@ def _vllm_command(
 
 
 def _workload(
-    resource: Deployment,
+    resource: Deployment | StatefulSet,
     namespace: str,
     container: Container,
     command: tuple[str, ...],
