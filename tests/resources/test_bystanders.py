@@ -108,8 +108,8 @@ def test_what_a_cluster_refuses_in_them_is_told(faults) -> None:
         '`spec.maxUnavailable` must be a number of pods or a percentage up to 100%, not "150%"',
         "`spec.minReplicaCount` must be at least 0, not -1",
         (
-            "`spec.scalingStrategy.strategy` must be 'default', 'custom', 'accurate' or 'eager', not "
-            'the text "fast"'
+            "`spec.scalingStrategy.strategy` must be 'default', 'custom', 'accurate' or 'eager', "
+            'not the text "fast"'
         ),
     ]
 
