@@ -12,7 +12,9 @@ import pytest
 from stoker.errors import InputError, StokerError
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import QueryAnswer, TriggerContext
+from stoker.triggers.parameters import Given, secret_values
 from stoker.triggers.polling import PolledTrigger, hidden_texts, hide
+from stoker.triggers.registry import SUPPORTED
 
 METADATA = {"serverAddress": "http://prometheus:9090", "query": "q", "threshold": "5"}
 
@@ -118,13 +120,39 @@ async def test_no_error_and_no_log_line_has_a_secret(secret: str, caplog: Any) -
 
 def test_secrets_are_hidden_in_errors_of_the_file_too() -> None:
     def context_for(_spec: TriggerSpec) -> TriggerContext:
-        return TriggerContext(lambda _: None, auth={"authModes": "hunter22"})
+        return TriggerContext(lambda _: None, auth={"host": "stomp://u:hunter22@h"})
 
     with pytest.raises(InputError) as caught:
-        PolledTrigger(TriggerSpec(0, "prometheus", METADATA), context_for)
+        PolledTrigger(TriggerSpec(0, "rabbitmq", {"queueName": "q"}), context_for)
 
     assert "hunter22" not in str(caught.value)
-    assert "must be one of" in str(caught.value)
+    assert "unknown host URL scheme" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("type_", "metadata", "auth", "secret"),
+    [
+        ("redis", {"password": "hunter2"}, {}, "hunter2"),
+        ("redis", {"passwordFromEnv": "P"}, {}, "of-a-variable"),
+        ("rabbitmq", {"host": "amqp://a:hunter%2F2@h"}, {}, "hunter/2"),
+        ("external", {"keyFromEnv": "P"}, {}, "of-a-variable"),
+        ("external", {}, {"whatever": "hunter2"}, "hunter2"),
+        ("prometheus", {}, {"username": "hunter2"}, "hunter2"),
+    ],
+)
+def test_secrets_are_known_wherever_they_come_from(
+    type_: str, metadata: dict[str, str], auth: dict[str, str], secret: str
+) -> None:
+    given = Given(metadata, auth, {"P": "of-a-variable"})
+
+    assert secret in secret_values(SUPPORTED[type_].PARAMETERS, given)
+
+
+def test_what_is_no_secret_is_not_hidden() -> None:
+    auth = {"tls": "enable", "ca": "pem", "authModes": "basic"}
+    given = Given({"addressFromEnv": "A", "listName": "q"}, auth, {"A": "h:1"})
+
+    assert secret_values(SUPPORTED["redis"].PARAMETERS, given) == {"basic"}
 
 
 def test_short_texts_are_left_alone() -> None:

@@ -170,6 +170,50 @@ async def test_odd_answers_are_errors(
     assert words in ((await trigger.read(0.0)).error or "")
 
 
+@pytest.mark.parametrize("in_form", [False, True])
+async def test_a_token_of_oauth2_is_fetched_once_and_used_until_it_ends(
+    http_server: HttpServer, build: Build, in_form: bool
+) -> None:
+    forms: list[dict[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET":
+            assert request.headers["Authorization"] == "Bearer t0ken"
+            return web.json_response({"messages": 4})
+        form = {key: str(value) for key, value in (await request.post()).items()}
+        if in_form and "client_secret" not in form:
+            return web.Response(status=401)
+        forms.append(form)
+        return web.json_response({"access_token": "t0ken", "expires_in": 60})
+
+    http_server.handler = answer
+    auth = {
+        "oauthTokenURI": f"{http_server.url}/token",
+        "clientID": "me",
+        "clientSecret": "hunter2",
+        "scopes": "a,b",
+        "endpointParams": "audience=x+y",
+    }
+    trigger = build("rabbitmq", auth=auth, queueName="q", host=http_server.url)
+
+    assert [(await trigger.read(0.0)).value for _ in range(3)] == [4.0, 4.0, 4.0]
+    (form,) = forms
+    known = {"grant_type": "client_credentials", "scope": "a b", "audience": "x y"}
+    extra = {"client_id": "me", "client_secret": "hunter2"} if in_form else {}
+    assert form == {**known, **extra}
+
+
+async def test_a_token_that_is_not_given_is_an_error(http_server: HttpServer, build: Build) -> None:
+    http_server.handler = lambda _: web.Response(status=403)
+    auth = {"oauthTokenURI": http_server.url, "clientID": "me", "clientSecret": "hunter2"}
+
+    reading = await build("rabbitmq", auth=auth, queueName="q", host=http_server.url).read(0.0)
+    assert reading.error == "error inspecting RabbitMQ: oauth2: cannot fetch token: 403"
+    http_server.handler = lambda _: web.json_response({})
+    reading = await build("rabbitmq", auth=auth, queueName="q", host=http_server.url).read(0.0)
+    assert "missing access_token" in (reading.error or "")
+
+
 # -- modes and operations ------------------------------------------------------------------------
 
 
@@ -233,6 +277,8 @@ def parsed(auth: dict[str, str] | None = None, **metadata: str) -> RabbitMQTrigg
         ({"mode": "QueueLength", "value": "1", "timeout": "1s"}, {}, "doesn't support custom time"),
         ({}, {"username": "u"}, "username and password must be given together"),
         ({}, {"cert": "c"}, "both key and certificate must be provided"),
+        ({"host": "http://h"}, {"clientID": "c"}, "OAuth2 requires tokenUrl"),
+        ({}, {"clientID": "c", "clientSecret": "s", "oauthTokenURI": "u"}, "only supported with"),
         ({}, {"tls": "yes"}, "incorrect value for TLS given: yes"),
     ],
 )  # fmt: skip

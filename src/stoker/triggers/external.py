@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from stoker.protocols.externalscaler import Client
 
+_PATIENCE = 60.0  # seconds of one call; KEDA waits for ever, and everything with it
 _CONFIG = '{"loadBalancingConfig": [{"round_robin": {}}]}'
 
 
@@ -193,7 +194,7 @@ class ExternalTrigger:
         )
 
     async def _call(self, name: str, request: Any) -> Any:
-        """One call. KEDA sets no deadline, and so does nobody here. Raises StokerError."""
+        """One call. Raises StokerError."""
         try:
             import grpc.aio  # noqa: PLC0415 - an extra
 
@@ -204,7 +205,7 @@ class ExternalTrigger:
                 "the Python package `grpcio` is not installed", hint="pip install 'stoker[grpc]'"
             ) from None
         try:
-            return await getattr(self._client.value, name)(request)
+            return await getattr(self._client.value, name)(request, timeout=_PATIENCE)
         except grpc.aio.AioRpcError as error:
             raise self._broken(error) from None
 

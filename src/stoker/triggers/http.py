@@ -67,10 +67,32 @@ class HttpClient:
         Raises:
             StokerError: there was no answer, or too long a one; in Go's words.
         """
+        return await self._request("GET", url, headers, timeout, shown=shown)
+
+    async def post_form(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        headers: Mapping[str, str],
+        timeout: float,  # noqa: ASYNC109 - Go's Client.Timeout
+    ) -> tuple[int, bytes]:
+        """Status and body of a POST of *form*. Raises StokerError as :meth:`get` does."""
+        return await self._request("POST", url, headers, timeout, form=form)
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        timeout: float,  # noqa: ASYNC109
+        *,
+        shown: str = "",
+        form: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
         import aiohttp  # noqa: PLC0415
         from yarl import URL  # noqa: PLC0415
 
-        shown = without_password(shown or url)
+        shown, verb = without_password(shown or url), method.capitalize()
         try:
             target = URL(url, encoded=True)
         except ValueError as error:
@@ -80,18 +102,18 @@ class HttpClient:
             async with (
                 slots,
                 asyncio.timeout(timeout),
-                self._session.get(target, headers=headers) as response,
+                self._session.request(method, target, headers=headers, data=form) as response,
             ):
                 return response.status, await _body(response, shown)
         except TimeoutError:
             raise StokerError(
-                f'Get "{shown}": context deadline exceeded '
+                f'{verb} "{shown}": context deadline exceeded '
                 "(Client.Timeout exceeded while awaiting headers)",
                 hint=f"no answer in {timeout:g} s",
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             hint = _hint(error, target.scheme, target.host or "")
-            raise StokerError(f'Get "{shown}": {_in_go(error)}', hint=hint) from None
+            raise StokerError(f'{verb} "{shown}": {_in_go(error)}', hint=hint) from None
 
 
 def _hint(error: Exception, scheme: str, host: str) -> str | None:

@@ -23,7 +23,7 @@ AUTHENTICATION = (
         exclusive=("bearer", "basic", "oauth"),
     ),
     parameter("bearerToken;token", "with `bearer`", order=AUTH, secret=True),
-    parameter("username", "with `basic`", order=AUTH),
+    parameter("username", "with `basic`", order=AUTH, secret=True),
     parameter("password", "with `basic`", order=AUTH, secret=True),
     parameter("ca", "PEM of an authority to trust besides the machine's", order=AUTH),
     parameter("cert", "PEM of a client's certificate, with `tls`", order=AUTH),

@@ -9,11 +9,13 @@ default. From the same declarations come the values of a trigger, the words of w
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from stoker.errors import InputError
 from stoker.scaling.numbers import json_number
@@ -98,6 +100,24 @@ class Given:
                 if found.strip():
                     return found.strip(), source
         return None, None
+
+
+def secret_values(declared: Sequence[Parameter], given: Given) -> set[str]:
+    """The texts that must not be shown: of secret parameters, and of those that nobody declared.
+
+    The latter are what is in an authentication or a variable and is passed on, or not used at all.
+    """
+    known = {name for one in declared for name in one.names}
+    found = {given.find(one)[0] or "" for one in declared if one.secret}
+    found |= {value for name, value in given.auth.items() if name not in known}
+    for key, variable in given.metadata.items():
+        if key.endswith("FromEnv") and key.removesuffix("FromEnv") not in known:
+            found.add(given.env.get(variable, ""))
+    for text in tuple(found):  # an address may hold a password
+        with contextlib.suppress(ValueError):
+            password = urlsplit(text).password
+            found |= {password, unquote(password)} if password else set()
+    return found - {""}
 
 
 class Parameters:

@@ -20,8 +20,8 @@ from stoker.errors import InputError, StokerError
 from stoker.scaling.observation import TriggerReading
 from stoker.scaling.spec import RESOURCE_TRIGGERS, TriggerSpec
 from stoker.triggers.base import Trigger, TriggerContext, read_all
-from stoker.triggers.parameters import HIDDEN
-from stoker.triggers.registry import build_trigger
+from stoker.triggers.parameters import HIDDEN, Given, secret_values
+from stoker.triggers.registry import SUPPORTED, build_trigger
 
 _log = logging.getLogger(__name__)
 _SHORTEST = 3  # characters of a text that is hidden wherever it stands
@@ -135,7 +135,10 @@ class PolledTrigger:
 
     def _built(self) -> Trigger:
         context = self._context_for(self.spec)
-        self._hidden = hidden_texts(context.auth.values())
+        made = SUPPORTED.get(self.spec.type)
+        given = Given(self.spec.metadata, context.auth, context.env)
+        secrets = secret_values(made.PARAMETERS if made is not None else (), given)
+        self._hidden = hidden_texts(secrets)
         try:
             return build_trigger(self.spec, context)
         except InputError as error:

@@ -21,12 +21,16 @@ from stoker.triggers.connections import Tls
 from stoker.triggers.parameters import AUTH, Parameter, Parameters, Source, parameter
 from stoker.triggers.rabbitmq.amqp import AmqpSource
 from stoker.triggers.rabbitmq.management import ManagementSource
+from stoker.triggers.rabbitmq.oauth import Credentials
 from stoker.triggers.rabbitmq.queues import MODES, OPERATIONS, QueueSource, Selection, judge
 
 __all__ = ["RabbitMQTrigger"]
 
 _DEFAULT_LENGTH = 20.0
 _UNKNOWN = "Unknown"
+_OAUTH_WHOLE = (
+    "OAuth2 requires tokenUrl clientId and clientSecret to be configured in TriggerAuthentication"
+)
 _MA = (Source.METADATA, Source.AUTH)
 _MAE = (Source.METADATA, Source.AUTH, Source.ENV)
 _AE = (Source.AUTH, Source.ENV)
@@ -46,7 +50,7 @@ class RabbitMQParameters:
     password: str = field(repr=False)
     timeout: float
     tls: Tls
-    oauth: bool = False
+    oauth: Credentials | None = None
 
     @classmethod
     def read(cls, spec: TriggerSpec, context: TriggerContext) -> RabbitMQParameters:
@@ -81,6 +85,7 @@ class RabbitMQParameters:
             username=given.text("username"),
             password=given.text("password"),
             timeout=given.duration("timeout", context.timeout),
+            oauth=Credentials.read(given),
             tls=Tls(
                 given.text("ca"), given.text("cert"), given.text("key"),
                 given.text("keyPassword"), unsafe=unsafe,
@@ -108,7 +113,7 @@ class RabbitMQTrigger:
         parameter("pageSize", "queues that a pattern may match", "int64", default="100"),
         parameter("operation", f"of several queues: {', '.join(OPERATIONS)}", default="sum"),
         parameter("timeout", "of one request, over HTTP; 3 s when left out", "duration"),
-        parameter("username", "in the place of the one in host", order=_AE),
+        parameter("username", "in the place of the one in host", order=_AE, secret=True),
         parameter("password", "in the place of the one in host", order=_AE, secret=True),
         parameter("ca", "PEM of an authority to trust besides the machine's", order=AUTH),
         parameter("cert", "PEM of a client's certificate", order=AUTH),
@@ -119,9 +124,11 @@ class RabbitMQTrigger:
         parameter("unsafeSsl", "the server's certificate is not looked at", "bool"),
         parameter("workloadIdentityResource", "of Azure", order=AUTH,
                   note="refused: one machine has no such identity"),
-        parameter("oauthTokenURI", "of OAuth2", order=AUTH, note="refused: OAuth2 is not spoken"),
-        parameter("clientID", "of OAuth2", order=AUTH, note="refused"),
-        parameter("clientSecret", "of OAuth2", order=AUTH, secret=True, note="refused"),
+        parameter("oauthTokenURI", "of OAuth2, over HTTP", order=AUTH),
+        parameter("clientID", "of OAuth2", order=AUTH),
+        parameter("clientSecret", "of OAuth2", order=AUTH, secret=True),
+        parameter("scopes", "of OAuth2, separated by commas", order=AUTH),
+        parameter("endpointParams", "of OAuth2, URL-encoded", order=AUTH, secret=True),
     )  # fmt: skip
 
     def __init__(self, spec: TriggerSpec, context: TriggerContext) -> None:
@@ -130,7 +137,13 @@ class RabbitMQTrigger:
         self._source: QueueSource
         if given.protocol == "http":
             self._source = ManagementSource(
-                given.host, given.username, given.password, given.tls, given.timeout, context.pool
+                given.host,
+                given.username,
+                given.password,
+                given.tls,
+                given.timeout,
+                context.pool,
+                given.oauth,
             )
         else:
             name = f"keda-{context.namespace}-{context.name}"
@@ -184,7 +197,7 @@ def _protocol(given: Parameters) -> str:
 def _problem(given: Parameters, protocol: str) -> str:
     """The first thing that KEDA would refuse; empty: nothing."""
     host = given.text("host")
-    oauth = any(given.get(name) for name in ("oauthTokenURI", "clientID", "clientSecret"))
+    oauth = [given.get(name) for name in ("oauthTokenURI", "clientID", "clientSecret")]
     checks = (
         (given.text("tls") not in ("enable", "disable"),
          f"incorrect value for TLS given: {given.text('tls')}"),
@@ -196,7 +209,9 @@ def _problem(given: Parameters, protocol: str) -> str:
         (not protocol, f"unknown host URL scheme: `{_scheme(host)}`"),
         (given.get("workloadIdentityResource") is not None,
          "workload identity is not on one machine: give username and password"),
-        (oauth, "OAuth2 is not spoken by Stoker: give username and password"),
+        (any(oauth) and not all(oauth), _OAUTH_WHOLE),
+        (any(oauth) and protocol == "amqp",
+         "OAuth2 authentication is only supported with HTTP protocol, not AMQP"),
         (given.boolean("useRegex") and protocol != "http",
          "configure useRegex=true only with HTTP protocol"),
         (given.boolean("excludeUnacknowledged") and protocol != "http",

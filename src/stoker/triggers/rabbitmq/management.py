@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from stoker.errors import StokerError
 from stoker.triggers.connections import Lease, Pool, Tls
 from stoker.triggers.http import HttpClient, without_password
+from stoker.triggers.rabbitmq.oauth import Credentials, TokenSource
 from stoker.triggers.rabbitmq.queues import QueueStatus, Selection, composed
 
 _ROOT = "/%2F"
@@ -27,12 +28,14 @@ class ManagementSource:
         tls: Tls,
         timeout: float,
         pool: Pool,
+        oauth: Credentials | None = None,
     ) -> None:
         self._host = host
         self._user = (username, password) if username and password else None
         self._tls = tls
         self._timeout = timeout
         self._pool = pool
+        self._tokens = None if oauth is None else TokenSource(oauth)
         self._http: Lease[HttpClient] | None = None
 
     async def status(self, selection: Selection) -> QueueStatus:
@@ -40,6 +43,8 @@ class ManagementSource:
         if self._http is None:
             self._http = HttpClient.lease(self._pool, self._tls)
         url, headers = self.request(selection)
+        if self._tokens is not None:
+            headers = await self._tokens.header(self._http.value, self._timeout)
         status, body = await self._http.value.get(url, headers, self._timeout)
         if status != 200:
             said = body.decode("utf-8", "replace")[:_SHOWN]

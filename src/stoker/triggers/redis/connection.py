@@ -25,9 +25,9 @@ _MEA = (Source.METADATA, Source.ENV, Source.AUTH)
 CONNECTION: Final[tuple[Parameter, ...]] = (
     parameter("address;addresses", "host:port; several of a cluster or of sentinels", "list",
               order=_MAE),
-    parameter("username", "of the ACL", order=_MEA),
+    parameter("username", "of the ACL", order=_MEA, secret=True),
     parameter("password", "of the server", order=_MEA, secret=True),
-    parameter("sentinelUsername", "of the sentinels, with redis-sentinel*", order=_MAE),
+    parameter("sentinelUsername", "of the sentinels", order=_MAE, secret=True),
     parameter("sentinelPassword", "of the sentinels", order=_MAE, secret=True),
     parameter("sentinelMaster", "name of the master that the sentinels watch", order=_MAE),
     parameter("host;hosts", "in the place of `address`, with as many ports", "list", order=_MEA),
