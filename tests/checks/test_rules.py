@@ -157,6 +157,7 @@ FAULTS: list[tuple[str, str, list[str], dict[str, Any]]] = [
 SHOWN_ELSEWHERE = {
     "replica-count-ignored", "no-termination-grace", "start-longer-than-probes",
     "shutdown-longer-than-grace", "surge-needs-gpus", "no-disruption-budget",
+    "more-replicas-than-gpus", "no-readiness-probe",
     "authentication-without-mode", "paused", "needs-newer-keda", "needs-newer-kubernetes",
 }  # fmt: skip
 

@@ -30,6 +30,7 @@ DEPLOYMENT: dict[str, Any] = {
                         "image": "vllm/vllm-openai:v0.32.0",
                         "args": ["--model", "meta/llama", "--shutdown-timeout", "280"],
                         "resources": {"limits": {"nvidia.com/gpu": 2}},
+                        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}},
                         "startupProbe": {
                             "httpGet": {"path": "/health", "port": 8000},
                             "failureThreshold": 60,
@@ -94,7 +95,7 @@ AUTOSCALER = {
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 
-def found(*others: dict[str, Any], change: Change | None = None, **versions: str) -> list[Finding]:
+def found(*others: dict[str, Any], change: Change | None = None, **versions: Any) -> list[Finding]:
     """The findings of a Deployment and its ScaledObject, both changed, with *others* around."""
     deployment, scaled_object = copy.deepcopy(DEPLOYMENT), copy.deepcopy(SCALED_OBJECT)
     if change is not None:
@@ -104,7 +105,7 @@ def found(*others: dict[str, Any], change: Change | None = None, **versions: str
     return list(examine(reading, None, Versions(**versions)))
 
 
-def codes(*others: dict[str, Any], change: Change | None = None, **versions: str) -> set[str]:
+def codes(*others: dict[str, Any], change: Change | None = None, **versions: Any) -> set[str]:
     return {finding.code for finding in found(*others, change=change, **versions)}
 
 
@@ -139,6 +140,7 @@ def test_the_plain_pair_is_clean() -> None:
         ("no-termination-grace", lambda d, _: (pod(d).pop("terminationGracePeriodSeconds"),
             container(d)["args"].__delitem__(slice(2, None)))),
         ("surge-needs-gpus", lambda d, _: d["spec"].pop("strategy")),
+        ("no-readiness-probe", lambda d, _: container(d).pop("readinessProbe")),
         ("no-disruption-budget", lambda _, s: s["spec"].update(minReplicaCount=2)),
         ("maximum-by-omission", lambda _, s: s["spec"].pop("maxReplicaCount")),
         ("replica-count-ignored", lambda d, _: d["spec"].update(replicas=3)),
@@ -180,6 +182,42 @@ def test_a_fault_is_found_at_a_place(code: str, change: Change) -> None:
 )  # fmt: skip
 def test_no_false_alarm(code: str, others: tuple[Any, ...], change: Change | None) -> None:
     assert code not in codes(*others, change=change)
+
+
+NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "node"},
+    "status": {"allocatable": {"cpu": "64", "nvidia.com/gpu": "4"}},
+}
+
+
+def test_a_maximum_without_gpus_is_told() -> None:
+    """Four replicas of two GPUs."""
+    assert "more-replicas-than-gpus" not in codes()
+    assert "more-replicas-than-gpus" not in codes(gpus=8)
+    assert "more-replicas-than-gpus" not in codes(NODE, {**NODE, "metadata": {"name": "other"}})
+    for findings in (found(gpus=7), found(NODE)):
+        (finding,) = [item for item in findings if item.code == "more-replicas-than-gpus"]
+        assert "need 8" in finding.message
+    assert finding.hint.startswith("maxReplicaCount: 2,")
+
+
+def test_a_service_that_keeps_clients_at_one_replica_is_told() -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "engine"},
+        "spec": {
+            "sessionAffinity": "ClientIP",
+            "selector": {"app": "engine"},
+            "ports": [{"port": 80}],
+        },
+    }
+    (finding,) = found(service)
+    assert (finding.code, finding.resource) == ("sticky-service", "Service engine")
+    service["spec"]["selector"] = {"app": "other"}  # type: ignore[index]
+    assert found(service) == []
 
 
 def test_a_monitor_that_selects_other_pods_is_told() -> None:

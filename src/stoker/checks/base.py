@@ -60,6 +60,7 @@ class Versions:
 
     kubernetes: str = "1.36"
     keda: str = "2.20"
+    gpus: int | None = None  # None: nobody has said
 
 
 @dataclass(frozen=True, slots=True)

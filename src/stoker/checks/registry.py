@@ -58,6 +58,8 @@ RULES: tuple[Rule, ...] = (
     rates.impossible_threshold,
     rates.router_counted_twice,
     workloads.maximum_by_omission,
+    workloads.more_replicas_than_gpus,
+    workloads.no_readiness_probe,
     workloads.start_longer_than_probes,
     workloads.shutdown_longer_than_grace,
     workloads.surge_needs_gpus,
@@ -73,7 +75,10 @@ RULES: tuple[Rule, ...] = (
     surroundings.needs_newer_kubernetes,
 )
 
-BUNDLE_RULES: tuple[BundleRule, ...] = (surroundings.monitor_selects_nothing,)
+BUNDLE_RULES: tuple[BundleRule, ...] = (
+    surroundings.monitor_selects_nothing,
+    surroundings.sticky_service,
+)
 
 # What is told without a rule: see :mod:`stoker.checks.refusals` and :mod:`stoker.checks.live`.
 LIVE = (

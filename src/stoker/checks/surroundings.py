@@ -46,6 +46,32 @@ def monitor_selects_nothing(bundle: Bundle) -> Iterator[Finding]:
         )
 
 
+def sticky_service(bundle: Bundle) -> Iterator[Finding]:
+    """A Service that keeps each client at one replica."""
+    for manifest in bundle.objects:
+        spec = manifest.content.get("spec")
+        if manifest.kind != "Service" or not isinstance(spec, Mapping):
+            continue
+        selector = spec.get("selector")
+        if spec.get("sessionAffinity") != "ClientIP" or not isinstance(selector, Mapping):
+            continue
+        labels = [application.workload.pod_labels for application in bundle.applications]
+        if not any(selector.items() <= mine.items() for mine in labels):
+            continue
+        yield Finding(
+            "sticky-service",
+            Severity.WARNING,
+            "sessionAffinity ClientIP keeps each client at one replica",
+            (
+                "New replicas get new clients only. Behind a gateway or a load balancer there is "
+                "one client, and so one replica does everything, however many there are"
+            ),
+            "sessionAffinity: None, and a gateway that looks at the pending requests",
+            manifest.place("spec", "sessionAffinity"),
+            f"Service {manifest.name}",
+        )
+
+
 def _labels(bundle: Bundle, placed: PlacedMonitor) -> Iterator[Mapping[str, str]]:
     if placed.monitor.kind == "PodMonitor":
         yield from (application.workload.pod_labels for application in bundle.applications)

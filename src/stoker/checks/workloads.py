@@ -37,6 +37,60 @@ def maximum_by_omission(subject: Subject) -> Iterator[Finding]:
     yield subject.finding("maximum-by-omission", severity, text, place)
 
 
+def more_replicas_than_gpus(subject: Subject) -> Iterator[Finding]:
+    """A maximum that the cluster has no GPUs for."""
+    workload = _workload(subject)
+    available, source = _gpus(subject)
+    if workload is None or workload.gpus == 0 or available is None:
+        return
+    most = subject.scaling.max_replicas
+    if most * workload.gpus <= available:
+        return
+    text = (
+        f"{most} replicas of {workload.gpus} GPUs need {most * workload.gpus}{source} {available}",
+        (
+            f"From replica {available // workload.gpus + 1} on pods stay Pending. The HPA counts "
+            "them as replicas: it waits for them, and asks for no more"
+        ),
+        f"maxReplicaCount: {max(available // workload.gpus, 1)}, or nodes with more GPUs",
+    )
+    place = subject.place("maxReplicaCount", key=not subject.is_written("maxReplicaCount"))
+    yield subject.finding("more-replicas-than-gpus", Severity.WARNING, text, place)
+
+
+def _gpus(subject: Subject) -> tuple[int | None, str]:
+    """How many GPUs there are: as the user says, or the Node objects in the files."""
+    if subject.versions.gpus is not None:
+        return subject.versions.gpus, ", and the cluster has"
+    workload = _workload(subject)
+    nodes = [item for item in subject.bundle.objects if item.kind == "Node"]
+    if workload is None or not nodes:
+        return None, ""
+    resource = workload.gpu_resource
+    listed = [str(_at(node, "status", "allocatable").get(resource, "0")) for node in nodes]
+    total = sum(int(text) for text in listed if text.isdecimal())
+    return total, ", and the nodes in the files have"
+
+
+def no_readiness_probe(subject: Subject) -> Iterator[Finding]:
+    """Requests go to an engine that is still loading its model."""
+    workload, application = _workload(subject), subject.application
+    if workload is None or application is None or workload.readiness_probe is not None:
+        return
+    if application.from_chart or application.translation:
+        return  # the chart or the controller has one of its own
+    text = (
+        "the container has no readinessProbe",
+        (
+            "A pod counts as ready as soon as its process runs: requests go to an engine that is "
+            "still loading its model, and the HPA takes it for a replica at work"
+        ),
+        "readinessProbe: {httpGet: {path: /health, port: 8000}}",
+    )
+    place = application.deployment.place("spec", "template", "spec", "containers", 0)
+    yield subject.finding("no-readiness-probe", Severity.WARNING, text, place)
+
+
 def start_longer_than_probes(subject: Subject) -> Iterator[Finding]:
     """Probes that kill an engine while it loads its model."""
     workload = _workload(subject)

@@ -70,6 +70,7 @@ def _explain(context: click.Context, _option: click.Parameter, code: str | None)
     "--kubernetes-version", default="1.36", show_default=True, help="Of the cluster it is for."
 )
 @click.option("--keda-version", default="2.20", show_default=True, help="Of that cluster.")
+@click.option("--gpus", type=click.IntRange(min=0), help="How many GPUs that cluster has.")
 @click.option("--fix", is_flag=True, help="Mend in the files what can be mended safely.")
 @click.option("--diff", is_flag=True, help="Show what --fix would change, and change nothing.")
 @click.option("--select", multiple=True, metavar="CODE", help="Only these rules.")
@@ -107,6 +108,7 @@ def check(
     versions = Versions(
         _version("--kubernetes-version", options["kubernetes_version"]),
         _version("--keda-version", options["keda_version"]),
+        options["gpus"],
     )
     live = _source(options["live"]) if options["live"] else None
 
