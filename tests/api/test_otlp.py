@@ -15,6 +15,7 @@ grpc = pytest.importorskip("grpc")
 pytest.importorskip("opentelemetry.sdk.metrics")
 trustme = pytest.importorskip("trustme")
 
+from cryptography.hazmat.primitives import serialization  # noqa: E402
 from google.protobuf.json_format import MessageToJson  # noqa: E402
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: E402
     OTLPMetricExporter as GrpcExporter,
@@ -339,3 +340,18 @@ async def test_renewed_certificate_is_taken_by_the_next_connection(
     await asyncio.to_thread(sender.shutdown)
     assert one(storage, "x") == 1
     assert one(storage, "tokens_total") == 5
+
+
+async def test_key_with_a_password_is_refused_with_the_way_out(storage, authority, tmp_path):
+    files = certificate(authority, tmp_path)
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    files.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(InputError, match="the key has a password") as told:
+        await serve(storage, tls=files)
+    assert "openssl pkey" in told.value.hint

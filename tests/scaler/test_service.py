@@ -148,6 +148,18 @@ async def test_sampler_that_hangs_is_told(serve):
         await get(serving, "llama-t0")
 
 
+async def test_source_that_hangs_holds_up_nobody(serve):
+    one = sampler(sources=2)
+    one.timeout = 0.1
+    hanging, good = one._triggers
+    good.value = 4.0
+    hanging.read = lambda _: asyncio.Event().wait()
+    serving = await serve(one)
+    assert await get(serving, "llama-t1") == 4
+    with pytest.raises(grpc.aio.AioRpcError, match=r"no answer within 0\.1 s"):
+        await get(serving, "llama-t0")
+
+
 @settings(deadline=None)
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_values_survive_the_rule_of_double_and_integer(value):

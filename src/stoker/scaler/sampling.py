@@ -22,6 +22,7 @@ from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import ScalingState
 from stoker.triggers.base import Trigger
 
+TIMEOUT: Final = 20.0
 _SETTINGS: Final = ControllerSettings()
 _TARGET: Final = TargetStatus(1, 1)
 _NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9-]+")
@@ -57,11 +58,20 @@ class Sampler:
         spec: the ScaledObject.
         triggers: of it, in their order.
         max_age: seconds for which a good value is served on while its source fails.
+        timeout: seconds after which a source that does not answer has failed.
     """
 
-    def __init__(self, spec: ScalingSpec, triggers: Sequence[Trigger], *, max_age: float) -> None:
+    def __init__(
+        self,
+        spec: ScalingSpec,
+        triggers: Sequence[Trigger],
+        *,
+        max_age: float,
+        timeout: float = TIMEOUT,
+    ) -> None:
         self.spec = replace(spec, fallback=None)  # that is KEDA's business, on the other side
         self.max_age = max_age
+        self.timeout = timeout
         self.failures = 0
         self._triggers = tuple(triggers)
         self._samples: dict[str, Sample] = {}
@@ -89,7 +99,7 @@ class Sampler:
 
     async def sample(self, now: float) -> None:
         """Read all sources once."""
-        readings = tuple(await asyncio.gather(*(one.read(now) for one in self._triggers)))
+        readings = tuple(await asyncio.gather(*(self._read(one, now) for one in self._triggers)))
         before = {metric.name: self.active(metric, now) for metric in self.metrics}
         for metric, sample in zip(self.metrics, self._sampled(readings, now), strict=True):
             self._samples[metric.name] = sample
@@ -100,6 +110,16 @@ class Sampler:
         if any(self.active(metric, now) != before[metric.name] for metric in self.metrics):
             for tell in tuple(self._watchers):
                 tell()
+
+    async def _read(self, trigger: Trigger, now: float) -> TriggerReading:
+        """One source; what hangs has failed, and does not hold up the others for ever."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await trigger.read(now)
+        except TimeoutError:
+            index = self._triggers.index(trigger)
+            error = f"no answer within {self.timeout:g} s"
+            return TriggerReading(index, trigger.metric_name, None, trigger.target, error=error)
 
     def _sampled(self, readings: tuple[TriggerReading, ...], now: float) -> list[Sample]:
         if self.spec.modifiers is None:

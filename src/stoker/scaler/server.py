@@ -6,7 +6,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -17,6 +17,8 @@ from stoker.scaler.page import metrics_page
 from stoker.scaler.service import ScalerService
 from stoker.transport.grpc_server import GrpcServer
 from stoker.transport.tls import TlsFiles
+
+FIRST_READ: Final = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class ScalerServer:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Read every source once, then listen. Raises ConflictError, InputError, MachineError."""
+        """Listen, and serve when every source was read once, or :data:`FIRST_READ` has passed.
+
+        Raises ConflictError, InputError, MachineError.
+        """
         samplers = self.service.samplers.values()
         try:
             server = GrpcServer(
@@ -62,10 +67,14 @@ class ScalerServer:
             self._stack.push_async_callback(server.stop, self.options.grace)
             if self.options.metrics_port is not None:
                 self.metrics_port = await self._serve_page(self.options.metrics_port)
-            await asyncio.gather(*(sampler.sample(self._clock.now()) for sampler in samplers))
         except BaseException:
             await self._stack.aclose()
             raise
+        first = [asyncio.create_task(one.sample(self._clock.now())) for one in samplers]
+        _, late = await asyncio.wait(first, timeout=FIRST_READ)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*first, return_exceptions=True)
         self._tasks = [
             asyncio.create_task(sampler.run(self._clock, self.options.interval))
             for sampler in samplers
