@@ -8,7 +8,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from stoker import cli
 from stoker.backtest.server import ask_server, step_of
+from stoker.cli.console import run
 from stoker.errors import InputError, MachineError
 from stoker.scaling.settings import ControllerSettings
 
@@ -21,10 +23,12 @@ SETTINGS = ControllerSettings()
 def a_prometheus(answer):
     """Answers range queries with what *answer* says of (query, start, end, step)."""
     asked = []
+    credentials = a_prometheus.credentials = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            credentials.append(self.headers.get("Authorization"))
             asked.append(
                 (self.path, *(form[name][0] for name in ("query", "start", "end", "step")))
             )
@@ -115,3 +119,50 @@ def test_no_server_is_told() -> None:
         ask_server("http://127.0.0.1:1", a_spec(), 0, 60, settings=SETTINGS)
     with pytest.raises(InputError, match="is not an address"):
         ask_server("localhost:9090", a_spec(), 0, 60, settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        (["-H", "Authorization: Basic c2VjcmV0"], "Basic c2VjcmV0"),
+        (["--bearer-token-file", "TOKEN"], "Bearer c2VjcmV0"),
+    ],
+    ids=["header", "bearer"],
+)
+def test_credentials_go_with_every_request(so_file, tmp_path, capsys, arguments, sent) -> None:
+    token = tmp_path / "TOKEN"
+    token.write_text("c2VjcmV0\n")
+    arguments = [str(token) if word == "TOKEN" else word for word in arguments]
+
+    with a_prometheus(ramp) as (url, asked):
+        words = ["backtest", str(so_file), "--prometheus", url, "--from", "0", "--to", "60"]
+        code = run(lambda: cli.stoker.main([*words, *arguments], "stoker", standalone_mode=False))
+
+    assert code == 0
+    assert asked
+    assert set(a_prometheus.credentials) == {sent}
+    assert "c2VjcmV0" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-H", "c2VjcmV0"], "a header is written `Name: value`"),
+        (["-H", "A b: c2VjcmV0"], "a header is written `Name: value`"),
+        (["-H", "Auth: a\nc2VjcmV0"], "the value of `Auth` has a line break"),
+        (["--bearer-token-file", "EMPTY"], "there is no token in this file"),
+    ],
+)
+def test_bad_credentials_are_told_without_them(so_file, tmp_path, capsys, arguments, told) -> None:
+    (tmp_path / "EMPTY").write_text("\n")
+    arguments = [str(tmp_path / "EMPTY") if word == "EMPTY" else word for word in arguments]
+    words = ["backtest", str(so_file), "--prometheus", "http://127.0.0.1:1", "--from", "0"]
+
+    code = run(
+        lambda: cli.stoker.main([*words, "--to", "60", *arguments], "stoker", standalone_mode=False)
+    )
+
+    error = capsys.readouterr().err
+    assert code == 2
+    assert told in error
+    assert "c2VjcmV0" not in error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -28,8 +28,11 @@ def ask_server(
     *,
     settings: ControllerSettings,
     missing: Missing = "empty",
+    headers: Mapping[str, str] | None = None,
 ) -> Metrics:
     """The answers to all triggers of *spec* at every moment at which KEDA or the HPA would look.
+
+    *headers* go with every request; what they say is in no error.
 
     Raises:
         InputError: a trigger has no query, or the server refuses one.
@@ -38,7 +41,7 @@ def ask_server(
     if not url.startswith(("http://", "https://")):
         raise InputError(f"`{url}` is not an address", hint="write http://HOST:PORT")
     step = step_of(spec.polling_interval, settings.sync_period)
-    columns = asyncio.run(_columns(url.rstrip("/"), spec.triggers, start, end, step))
+    columns = asyncio.run(_columns(url.rstrip("/"), spec.triggers, start, end, step, headers or {}))
     return Metrics(columns, missing=missing)
 
 
@@ -51,10 +54,15 @@ def step_of(polling_interval: float, sync_period: float) -> float:
 
 
 async def _columns(
-    url: str, triggers: Sequence[TriggerSpec], start: float, end: float, step: float
+    url: str,
+    triggers: Sequence[TriggerSpec],
+    start: float,
+    end: float,
+    step: float,
+    headers: Mapping[str, str],
 ) -> list[Column]:
     found = []
-    async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+    async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers) as session:
         for trigger in triggers:
             if trigger.type not in RECORDED:
                 continue

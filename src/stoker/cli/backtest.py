@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stoker.cli.controllers import controller_options
-from stoker.cli.params import DURATION, MOMENT, TARGET
+from stoker.cli.params import DURATION, HEADER, MOMENT, TARGET
 
 _SERIES = (".csv", ".json", ".jsonl", ".parquet", ".txt", ".prom", ".om", ".openmetrics")
 
@@ -23,6 +23,21 @@ _SERIES = (".csv", ".json", ".jsonl", ".parquet", ".txt", ".prom", ".om", ".open
     help="A query_range answer (.json), a table (.csv, .parquet) or OpenMetrics text.",
 )
 @click.option("--prometheus", "url", help="Ask this server with the file's own queries.")
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    type=HEADER,
+    metavar="'NAME: VALUE'",
+    help="Goes with every request to --prometheus, as with curl.",
+)
+@click.option(
+    "--bearer-token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The token in it goes with every request to --prometheus.",
+)
 @click.option(
     "--target",
     "targets",

@@ -12,11 +12,11 @@ from typing import Any
 
 from stoker.backtest import Metrics, Plan, Summary, Tally, ticks
 from stoker.backtest.files import Subject, read_subject
-from stoker.backtest.reading import read_metrics
+from stoker.backtest.reading import read_metrics, text_of
 from stoker.backtest.run import metric_names
 from stoker.backtest.triggers import is_recorded
 from stoker.cli.controllers import settings_of
-from stoker.errors import InputError
+from stoker.errors import InputError, Place
 from stoker.metrics.sample import format_value
 from stoker.reports.plot import Curves, check_plot_file, plot
 from stoker.reports.timeline import (
@@ -116,7 +116,13 @@ def _prepared(
         from stoker.backtest.server import ask_server  # noqa: PLC0415 - the HTTP client takes 0.1 s
 
         metrics = ask_server(
-            flags["url"], spec, start, end, settings=settings, missing=flags["missing"]
+            flags["url"],
+            spec,
+            start,
+            end,
+            settings=settings,
+            missing=flags["missing"],
+            headers=_headers(flags),
         )
     else:
         metrics = read_metrics(series, lookback=flags["lookback"], missing=flags["missing"])
@@ -138,6 +144,18 @@ def _prepared(
         print(f"note: {name} answers no trigger of {file}", file=sys.stderr)
     curves = None if flags["picture"] is None else Curves(f"{spec.name} ({Path(file).name})")
     return _Backtest(file, spec, metrics, plan, flags["flap_window"], curves)
+
+
+def _headers(flags: Flags) -> dict[str, str]:
+    """What goes with every request. A token is read from its file, off the command line."""
+    headers = dict(flags["headers"])
+    path = flags["bearer_token_file"]
+    if path is not None:
+        token = text_of(path).strip()
+        if not token or len(token.split()) != 1:
+            raise InputError("there is no token in this file", place=Place(str(path)))
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
 
 
 def _now() -> float:
@@ -183,11 +201,12 @@ def _titles(first: _Backtest, other: _Backtest) -> tuple[str, str]:
 
 def _head(run: _Backtest) -> str:
     plan, spec = run.plan, run.spec
+    polls = "" if spec.is_hpa else f"polls every {spec.polling_interval:g} s, "
     zone = " UTC" if plan.start >= 1e8 else ""
     return (
         f"{spec.name} -> {spec.target}, {moment(plan.start)} to {moment(plan.end)}{zone}\n"
-        f"created at the start with {plan.replicas} ready, start-up {length(plan.startup)}, polls "
-        f"every {spec.polling_interval:g} s, syncs every {plan.settings.sync_period:g} s, "
+        f"created at the start with {plan.replicas} ready, start-up {length(plan.startup)}, {polls}"
+        f"syncs every {plan.settings.sync_period:g} s, "
         f"Kubernetes {plan.settings.kubernetes_version}"
     )
 

@@ -136,3 +136,25 @@ class Target(click.ParamType[tuple[str, float]]):
 
 
 TARGET = Target()
+
+
+class Header(click.ParamType[tuple[str, str]]):
+    """``Authorization: Bearer ...``, as after curl's ``-H``."""
+
+    name = "header"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Name and value. The value is in no error: it may be a credential."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, text = str(value).partition(":")
+        if not sign or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
+            self.fail("a header is written `Name: value`", param, ctx)
+        if "\n" in text or "\r" in text:
+            self.fail(f"the value of `{name.strip()}` has a line break", param, ctx)
+        return name.strip(), text.strip()
+
+
+HEADER = Header()
