@@ -37,13 +37,15 @@ from opentelemetry.sdk.metrics.view import (  # noqa: E402
 )
 from opentelemetry.sdk.resources import Resource  # noqa: E402
 
-from stoker.api.otlp import OtlpServers, serve_otlp  # noqa: E402
+from stoker.api.otlp import PROMETHEUS_PATH, OtlpServers, serve_otlp  # noqa: E402
 from stoker.clock import LoopClock  # noqa: E402
 from stoker.errors import ConflictError, InputError  # noqa: E402
 from stoker.metrics.otlp.receiver import OtlpReceiver  # noqa: E402
 from stoker.metrics.otlp.wire import MAX_MESSAGE_BYTES, METHOD  # noqa: E402
+from stoker.metrics.scrape import Scraper  # noqa: E402
 from stoker.metrics.storage import Storage  # noqa: E402
 from stoker.promql.engine import instant  # noqa: E402
+from stoker.stack.embedded import serve_prometheus  # noqa: E402
 from stoker.transport.tls import TlsFiles  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -173,6 +175,21 @@ async def post(servers: OtlpServers, body: bytes, kind: str, **headers: str):
         return answer.status, answer.content_type, await answer.read()
 
 
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+async def test_sdk_pushes_to_where_prometheus_takes_it(storage, compression):
+    server = await serve_prometheus(
+        storage, LoopClock(), Scraper(storage, LoopClock()), host="127.0.0.1", port=0,
+        page=str, receiver=OtlpReceiver(storage),
+    )  # fmt: skip
+    sdk = Sdk()
+    sdk.work()
+    sender = HttpExporter(server.url + PROMETHEUS_PATH, compression=compression)
+    await push(sdk, sender)
+    await asyncio.to_thread(sender.shutdown)
+    await server.close()
+    assert one(storage, "tokens_total") == 5
+
+
 async def test_json_is_taken_and_answered_in_json(storage, servers):
     body = MessageToJson(request()).encode()
     status, kind, answer = await post(servers, body, "application/json; charset=utf-8")
@@ -200,7 +217,8 @@ PROTOBUF = "application/x-protobuf"
         pytest.param(b"[" * 9000, "application/json", {}, 400, "in JSON", id="deep JSON"),
         pytest.param(b"\xff", "application/json", {}, 400, "UTF-8", id="not UTF-8"),
         pytest.param(b"x", "text/plain", {}, 415, "OTLP is", id="neither"),
-        pytest.param(b"x", PROTOBUF, {"Content_Encoding": "gzip"}, 400, "gzip", id="no gzip"),
+        pytest.param(b"x", PROTOBUF, {"Content_Encoding": "gzip"}, 400, "not an", id="no gzip"),
+        pytest.param(b"\x1f\x8bx", PROTOBUF, {}, 400, "damaged gzip", id="half gzip"),
         pytest.param(
             gzip.compress(b"x" * 99)[:-9], PROTOBUF, {"Content_Encoding": "gzip"}, 400, "early",
             id="torn gzip",

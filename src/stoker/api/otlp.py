@@ -14,15 +14,17 @@ from typing import Any, Final
 from aiohttp import web
 
 from stoker.clock import Clock
-from stoker.errors import ConflictError, InputError
+from stoker.errors import ConflictError, InputError, MachineError
 from stoker.metrics.otlp import wire
 from stoker.metrics.otlp.receiver import OtlpReceiver
 from stoker.transport.grpc_server import GrpcServer
 from stoker.transport.tls import TlsFiles
 
 PATH: Final = "/v1/metrics"
+PROMETHEUS_PATH: Final = "/api/v1/otlp/v1/metrics"  # where Prometheus 3 takes it
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
+_GZIP: Final = b"\x1f\x8b"
 
 
 # -- gRPC ----------------------------------------------------------------------------------------
@@ -54,7 +56,7 @@ def grpc_handler(receiver: OtlpReceiver, clock: Clock) -> Any:
 def http_handler(
     receiver: OtlpReceiver, clock: Clock
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """``POST /v1/metrics``."""
+    """``POST /v1/metrics``, in any application."""
 
     async def export(request: web.Request) -> web.Response:
         kind = request.content_type
@@ -67,6 +69,8 @@ def http_handler(
             return _refusal(413, error.message, kind)
         except InputError as error:
             return _refusal(400, error.message, kind)
+        except MachineError as error:
+            return web.Response(status=501, text=f"{error.message}: {error.hint}\n")
         outcome = receiver.take(message, clock.now())
         answer = wire.response(outcome.rejected, outcome.message)
         if kind == _JSON:
@@ -86,7 +90,8 @@ async def _body(request: web.Request) -> bytes:
         body += chunk
         if len(body) > wire.MAX_MESSAGE_BYTES:
             raise wire.TooLargeError(f"more than {wire.MAX_MESSAGE_BYTES} bytes")
-    return wire.gunzip(bytes(body)) if encoding == "gzip" else bytes(body)
+    # an application may have unpacked it already; no message of OTLP begins as gzip does
+    return wire.gunzip(bytes(body)) if body.startswith(_GZIP) else bytes(body)
 
 
 def _refusal(status: int, message: str, kind: str) -> web.Response:

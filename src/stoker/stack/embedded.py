@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from stoker.api.otlp import PROMETHEUS_PATH, http_handler
 from stoker.api.prometheus import make_app
 from stoker.api.prometheus_wire import value_json
 from stoker.clock import Clock
 from stoker.errors import ConflictError
+from stoker.metrics.otlp.receiver import OtlpReceiver
 from stoker.metrics.scrape import Scraper
 from stoker.metrics.storage import Storage
 from stoker.promql.engine import instant
@@ -88,12 +90,13 @@ async def serve_prometheus(
     host: str,
     port: int,
     page: Callable[[], str],
+    receiver: OtlpReceiver,
     on_written: Callable[[frozenset[str]], None] = lambda _: None,
 ) -> PrometheusServer:
     """Listen on *host*:*port*; 0 is a free port. Raises ConflictError when it is taken.
 
-    *page* is what ``/metrics`` says of the run itself; *on_written* gets the names of metrics that
-    came by remote write.
+    *page* is what ``/metrics`` says of the run itself; *receiver* takes OTLP where Prometheus does;
+    *on_written* gets the names of metrics that came by remote write.
     """
     app = make_app(storage, clock, scraper, on_written=on_written)
 
@@ -102,6 +105,7 @@ async def serve_prometheus(
         return web.Response(body=page().encode(), headers=headers)
 
     app.router.add_get("/metrics", own_metrics)
+    app.router.add_post(PROMETHEUS_PATH, http_handler(receiver, clock))
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -160,6 +160,7 @@ class Stack:
             host=self.options.host,
             port=self.options.prometheus_port,
             page=lambda: keda_page(self.autoscalings, self.bundle.authentications),
+            receiver=self.pushes.receiver,
             on_written=self._written,
         )
         self._servers.push_async_callback(prometheus.close)
