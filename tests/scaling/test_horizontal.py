@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from stoker.controller import evaluate
 from stoker.scaling.decide import reconcile
 from stoker.scaling.horizontal import failed_update
@@ -48,14 +51,14 @@ POD_NAMES = ("a", "b")
 TARGET = TargetStatus(2, 2, tuple(PodStatus(name, ready=True) for name in POD_NAMES))
 
 
-def synced(spec, custom, *, error=None, target=TARGET, settings=SETTINGS):
+def synced(spec, custom, *, error=None, target=TARGET, cluster=SETTINGS):
     metric = spec.triggers[0].metric
     reading = TriggerReading(
         0, metric.name, None if error else 1.0, metric.target, error=error,
         metric_type=metric.target_type, type=metric.type, custom=custom,
     )  # fmt: skip
-    state, _ = reconcile(spec, target, ScalingState.new(0.0), 0.0, settings)
-    result = evaluate(spec, Observation(Reader.HPA, (reading,), target), state, 15.0, settings)
+    state, _ = reconcile(spec, target, ScalingState.new(0.0), 0.0, cluster)
+    result = evaluate(spec, Observation(Reader.HPA, (reading,), target), state, 15.0, cluster)
     assert ScalingState.from_dict(result.state.to_dict()) == result.state
     return result
 
@@ -148,7 +151,7 @@ def test_a_target_that_cannot_be_told_keeps_its_size() -> None:
 def test_a_cluster_that_goes_back_forgets_whose_zero_it_is() -> None:
     newer, older = ControllerSettings(kubernetes_version="1.37"), SETTINGS
     spec = spec_of(EXTERNAL, min_replica_count=0)
-    result = synced(spec, CustomMetric("External", milli=(15_000,)), settings=newer)
+    result = synced(spec, CustomMetric("External", milli=(15_000,)), cluster=newer)
     assert result.state.condition("ScaledToZero", "HorizontalPodAutoscaler") is not None
 
     again = evaluate(spec, Observation(Reader.HPA, (), TARGET), result.state, 30.0, older)
@@ -168,3 +171,45 @@ def test_explain_tells_of_an_hpa_without_keda() -> None:
 
     assert "2: FailedGetExternalMetric, the HPA changes nothing that it has no metric for" in text
     assert "active" not in text
+
+
+VALUES = st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(0, 60_000)
+
+
+@given(
+    minimum=st.integers(0, 3),
+    maximum=st.integers(3, 20),
+    version=st.sampled_from(["1.32", "1.36", "1.37"]),
+    metric_type=st.sampled_from([MetricType.AVERAGE_VALUE, MetricType.VALUE]),
+    values=st.lists(VALUES, min_size=1, max_size=30),
+)
+@settings(max_examples=150, deadline=None)
+def test_an_hpa_stays_in_its_bounds_and_knows_its_own_zero(
+    minimum: int, maximum: int, version: str, metric_type: MetricType, values: list[int | None]
+) -> None:
+    own = replace(EXTERNAL, target_type=metric_type)
+    spec = spec_of(own, min_replica_count=minimum)
+    spec = replace(spec, max_replica_count=maximum)
+    cluster = ControllerSettings(kubernetes_version=version)
+    state, replicas = ScalingState.new(0.0), max(minimum, 1)
+    state, _ = reconcile(spec, TARGET, state, 0.0, cluster)
+    for number, milli in enumerate(values, 1):
+        pods = tuple(PodStatus(f"p{i}", ready=True) for i in range(replicas))
+        target = TargetStatus(replicas, replicas, pods)
+        reading = TriggerReading(
+            0, "queue", None if milli is None else milli / 1000, 5.0,
+            error="it fails" if milli is None else None, metric_type=metric_type, type="External",
+            custom=CustomMetric("External", milli=() if milli is None else (milli,)),
+        )  # fmt: skip
+        observation = Observation(Reader.HPA, (reading,), target)
+        result = evaluate(spec, observation, state, 15.0 * number, cluster)
+        state, was, replicas = result.state, replicas, result.decision.replicas
+
+        assert minimum <= replicas <= maximum
+        assert milli is not None or replicas == was
+        zero = state.condition("ScaledToZero", "HorizontalPodAutoscaler")
+        if replicas == 0:
+            assert minimum == 0
+            assert (zero is not None and zero.status == "True") == cluster.scale_to_zero
+        if was == 0 and replicas > 0:
+            assert cluster.scale_to_zero
