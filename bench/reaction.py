@@ -119,7 +119,7 @@ async def _trial(setup: Setup, replicas: int, seed: int) -> float:
     tasks: set[asyncio.Task[None]] = set()
     waker = Waker(
         spec, [trigger], controller, loops, clock, SETTINGS,
-        lambda work: tasks.add(asyncio.ensure_future(work)),
+        lambda work: tasks.add(asyncio.ensure_future(work)), print,
     )  # fmt: skip
     burst_at = EPOCH + 60 + rng.uniform(0, 30)
 

@@ -123,10 +123,11 @@ class Controller:
     def foresee(self, readings: Sequence[TriggerReading], now: float) -> Reader | None:
         """Who would want more replicas with these *readings*, None if nobody. Changes nothing.
 
-        At zero that is KEDA, above it the HPA.
+        At zero that is KEDA, above it, and where there is no KEDA, the HPA.
         """
         status = self._target.status()
-        reader = Reader.KEDA if status.spec_replicas == 0 else Reader.HPA
+        is_kedas = status.spec_replicas == 0 and not self.spec.is_hpa
+        reader = Reader.KEDA if is_kedas else Reader.HPA
         observation = Observation(reader, tuple(readings), status)
         decision = evaluate(self.spec, observation, self.state, now, self._settings).decision
         return reader if decision.replicas > status.spec_replicas else None

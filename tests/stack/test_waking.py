@@ -84,6 +84,7 @@ class Run:
             self.clock,
             ControllerSettings(),
             self._background,
+            lambda error: pytest.fail(str(error)),
         )
 
     def _background(self, work) -> None:
@@ -253,3 +254,15 @@ def test_other_servers_are_not_fed():
     assert not is_fed(trigger(PROMETHEUS | {"serverAddress": "http://example.org:9090"}))
     assert not is_fed(TriggerSpec(0, "cron", {}))
     assert math.isfinite(EPOCH)
+
+
+async def test_error_in_judging_a_push_is_told_and_regular_looks_go_on(monkeypatch):
+    async with Run((trigger(ADD_ON),), 1) as run:
+        told = []
+        run.waker._on_error = told.append
+        monkeypatch.setattr(run.controller, "foresee", lambda *_: 1 / 0)
+        run.push(12)
+        await asyncio.sleep(16)
+        assert [type(error) for error in told] == [ZeroDivisionError]
+        assert run.looks(Reader.HPA) == [15.0]
+        assert run.target.replicas == 3

@@ -118,7 +118,16 @@ def autoscaling_of(  # noqa: PLR0913 - each is a part of its own
     waker = None
     if options.wake_on_push:
         fed = [build_trigger(one, build(one)) for one in spec.triggers if is_fed(one)]
-        waker = Waker(spec, fed, controller, loops, clock, options.settings, background)
+        waker = Waker(
+            spec,
+            fed,
+            controller,
+            loops,
+            clock,
+            options.settings,
+            background,
+            lambda error: on_error(spec.name, error),
+        )
     for one in spec.triggers:
         if is_pushing(one):
             pushing = build_trigger(one, build(one))

@@ -6,6 +6,7 @@ both ends are Stoker, so that nothing goes over a wire: pages are scraped into t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +31,7 @@ GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
 _INJECT: Final = "sidecar.opentelemetry.io/inject"
 _TIMEOUT: Final = 3.0
+_DEFAULT_INTERVAL: Final = "1m"  # of a scrape_config that names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,11 @@ def sidecars(bundle: Bundle) -> list[Sidecar]:
 
 def _sidecar(content: Mapping[str, Any], workload: Workload) -> Sidecar:
     config = _at(content, "spec", "config")
-    scrapes = _at(config, "receivers", "prometheus", "config", "scrape_configs") or [{}]
-    interval = parse_duration(str(_at(scrapes[0], "scrape_interval") or "1m"))
+    scrapes = _list(_at(config, "receivers", "prometheus", "config", "scrape_configs"))
+    first = scrapes[0] if scrapes else None
+    interval = parse_duration(str(_at(first, "scrape_interval") or _DEFAULT_INTERVAL))
     wanted = _at(config, "processors", "filter/metrics", "metrics", "include", "metric_names")
-    return Sidecar(workload.name, interval, tuple(wanted or ()))
+    return Sidecar(workload.name, interval, tuple(str(name) for name in _list(wanted)))
 
 
 def _target(workload: Workload, pod: Pod, sidecar: Sidecar) -> ScrapeTarget:
@@ -152,7 +155,7 @@ def _target(workload: Workload, pod: Pod, sidecar: Sidecar) -> ScrapeTarget:
         "deployment": workload.name,
         "pod": pod.name,
     }
-    named = "|".join(sidecar.metrics)
+    named = "|".join(re.escape(name) for name in sidecar.metrics)
     keep = Relabeling("keep", (METRIC_NAME,), regex=f"({named})(_count|_sum)?")
     return ScrapeTarget(
         f"{pod.url}/metrics",
@@ -178,3 +181,7 @@ def _at(content: Any, *path: str) -> Any:
     for key in path:
         content = content.get(key) if isinstance(content, Mapping) else None
     return content
+
+
+def _list(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else []

@@ -8,6 +8,7 @@ windows. Scale-down comes in its turn.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
@@ -26,6 +27,7 @@ from stoker.stack.loops import Loops
 from stoker.triggers.base import Trigger
 from stoker.triggers.opentelemetry import asks_the_addon
 
+_log = logging.getLogger(__name__)
 GAP: Final = 0.25  # seconds between two looks of one object because of pushes
 
 
@@ -66,6 +68,7 @@ class Waker:
         clock: Clock,
         settings: ControllerSettings,
         background: Callable[[Coroutine[Any, Any, None]], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
         self._names = _together([metric_names(one) for one in spec.triggers if is_fed(one)])
         self._whole_seconds = any(one.type == "prometheus" for one in spec.triggers if is_fed(one))
@@ -75,6 +78,7 @@ class Waker:
         self._loops = loops
         self._clock = clock
         self._background = background
+        self._on_error = on_error
         self._period = settings.sync_period
         self._waiting = False
         self._last = self._woken = -math.inf
@@ -100,8 +104,13 @@ class Waker:
         self._last = now = self._clock.now()
         if self._controller.spec.modifiers is not None and not self._all_fed:
             return  # a formula of which a part is elsewhere: in its turn
-        readings = await asyncio.gather(*(one.read(now) for one in self._fed))
-        reader = self._controller.foresee(readings, now)
+        try:
+            readings = await asyncio.gather(*(one.read(now) for one in self._fed))
+            reader = self._controller.foresee(readings, now)
+        except Exception as error:  # noqa: BLE001 - told; the regular looks go on
+            _log.exception("what was pushed for %s cannot be judged", self._controller.spec.name)
+            self._on_error(error)
+            return
         if reader is None:
             return
         if self._controller.spec.behavior is None and now - self._woken < self._period:

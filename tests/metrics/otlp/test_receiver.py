@@ -171,6 +171,7 @@ def test_delta_after_a_gap_starts_anew(receiver, storage):
 def test_sum_that_can_go_down_is_a_gauge(receiver, storage):
     receiver.take(request(counter(4, start=0, at=10, monotonic=False)), NOW + 10)
     assert one(storage, "tokens", 10) == 4
+    assert storage.sample_count() == 1  # it did not begin at 0
     assert storage.metadata["tokens"].type == "gauge"
 
 

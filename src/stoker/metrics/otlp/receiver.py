@@ -143,7 +143,7 @@ class OtlpReceiver:
         account.names.update(name + suffix for suffix in _SUFFIXES[kind])
         for point in points:
             try:
-                self._point(point, shape, name, common, delta=delta, now=now)
+                self._point(point, shape, kind, name, common, delta=delta, now=now)
             except InputError as error:
                 account.refused[f"`{metric.name}`: {error.message}"] += 1
                 continue
@@ -151,8 +151,8 @@ class OtlpReceiver:
             account.raw.extend(_raw(metric.name, shape, point, now))
 
     def _point(
-        self, point: Any, shape: str, name: str, common: Mapping[str, str], *, delta: bool,
-        now: float,
+        self, point: Any, shape: str, kind: Kind, name: str, common: Mapping[str, str], *,
+        delta: bool, now: float,
     ) -> None:  # fmt: skip
         """Store one point. Raises InputError when it cannot be taken."""
         labels = _checked({**labels_of(point.attributes), **common, METRIC_NAME: name})
@@ -165,7 +165,9 @@ class OtlpReceiver:
             self._store(labels, Total(Point(0, at, 0.0)), _summary(labels, point), now)
             return
         value = _value(shape, point)
-        start = 0 if shape == "gauge" else point.start_time_unix_nano
+        # what can go down begins anywhere: no zero says where, and no fall is a restart
+        counts = shape not in {"gauge", "sum"} or kind == "counter"
+        start = point.start_time_unix_nano if counts else 0
         total = self._streams.add(labels, Point(start, at, value), delta=delta)
         if total is None:
             raise InputError("older than what is there, or overlaps it")
