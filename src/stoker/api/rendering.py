@@ -17,8 +17,8 @@ from stoker.resources import Bundle
 from stoker.resources.document import Manifest
 from stoker.resources.kserve.export import inference_services
 from stoker.scaling.spec import ScalingSpec
+from stoker.triggers.assumptions import build_assuming
 from stoker.triggers.base import TriggerContext
-from stoker.triggers.registry import build_trigger
 
 JsonObject = dict[str, Any]
 Form = Literal["keda", "hpa", "kserve"]
@@ -155,7 +155,7 @@ def _metrics(spec: ScalingSpec) -> Iterator[MetricView]:
         yield MetricView(COMPOSITE, modifiers.target, modifiers.metric_type)
         return
     for item in spec.triggers:
-        trigger = build_trigger(item, TriggerContext(lambda _address: None))
+        trigger = build_assuming(item, TriggerContext(lambda _address: None))
         yield MetricView(trigger.metric_name, trigger.target, item.metric_type)
 
 

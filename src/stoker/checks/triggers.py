@@ -12,6 +12,8 @@ from stoker.checks.base import Finding, Severity, Subject
 from stoker.checks.keda import TYPES, build_failures
 from stoker.errors import InputError
 from stoker.scaling.spec import TriggerSpec
+from stoker.triggers.assumptions import certain_problem
+from stoker.triggers.base import TriggerContext
 from stoker.triggers.cron import location
 from stoker.triggers.parameters import Source
 from stoker.triggers.registry import SUPPORTED
@@ -45,8 +47,12 @@ _NO_HPA = (
 
 
 def _unbuildable_by_keda(subject: Subject, trigger: TriggerSpec) -> Iterator[Finding]:
-    """What KEDA says of any other type of trigger."""
-    for problem in build_failures((trigger,)):
+    """What KEDA says of any other type of trigger, whatever its secrets and variables are."""
+    problems = list(build_failures((trigger,)))
+    if problems and trigger.type in SUPPORTED:
+        certain = certain_problem(trigger, TriggerContext(lambda _: None))
+        problems = [certain] if certain else []
+    for problem in problems:
         is_type = trigger.type not in TYPES
         path = ("triggers", trigger.index, "type" if is_type else "metadata")
         near = difflib.get_close_matches(trigger.type.lower(), sorted(TYPES), n=1)
