@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.simulator.fleet.state import (
-    State,
-)
+from stoker.simulator.compiled import compiled
+from stoker.simulator.fleet.state import State
 
 try:
     from numba import types
@@ -36,7 +35,46 @@ else:
 
     structref.define_proxy(StateHandle, StateType, list(State._fields))
 
+    # The proxy's own constructor is compiled anew in every process; this one is kept.
+    @compiled
+    def _made(  # noqa: PLR0913, PLR0917 - the compiler wants to see them
+        times: Any,
+        request: Any,
+        blocks: Any,
+        log: Any,
+        clock: Any,
+        number: Any,
+        lists: Any,
+        residues: Any,
+        cache: Any,
+        gaps: Any,
+        rate: Any,
+        app: Any,
+        fine: Any,
+        coarse_bounds: Any,
+        fine_bounds: Any,
+        world: Any,
+    ) -> Any:
+        return StateHandle(
+            times,
+            request,
+            blocks,
+            log,
+            clock,
+            number,
+            lists,
+            residues,
+            cache,
+            gaps,
+            rate,
+            app,
+            fine,
+            coarse_bounds,
+            fine_bounds,
+            world,
+        )
+
     def handle(state: State) -> State:
         """What compiled functions take in place of *state*; they see the same arrays."""
-        made: State = StateHandle(*state)
+        made: State = _made(*state)
         return made
