@@ -27,8 +27,8 @@ class Served:
 
     @property
     def gpus(self) -> int:
-        """That a replica takes; a model server that asks for none is taken to have one."""
-        return self.workload.gpus or 1
+        """That a replica takes: as its Deployment says, else as its profile."""
+        return self.workload.gpus or self.server.profile.gpus
 
 
 def served(workload: Workload, setup: Setup, hash_tokens: int | None) -> Served:

@@ -4,18 +4,21 @@ A step takes ``max(weights, prefill * n) + sequence * b + kv * t`` milliseconds 
 tokens, *b* decoding sequences and *t* tokens of their context: reading the weights and computing
 the prompt overlap, so the longer of the two counts.
 
-The numbers are linear fits over kernel times that NVIDIA measured for vLLM and published in the
-``aisimulate`` wheel (0.13.0.dev, Apache-2.0), composed for Llama-3.1-8B in bf16 on one GPU. The fit
-of a decode step is within 11 % (A100), 7 % (H100) and 8 % (H200) of those times, that of a prefill
-of 512 tokens and more within 17 %. They hold no time of the server itself: real vLLM adds 1 to 3 ms
-to a step.
+The numbers of the 8B profiles are linear fits over kernel times that NVIDIA measured for vLLM and
+published in the ``aisimulate`` wheel (0.13.0.dev, Apache-2.0), composed for Llama-3.1-8B in bf16 on
+one GPU. The fit of a decode step is within 11 % (A100), 7 % (H100) and 8 % (H200) of those times,
+that of a prefill of 512 tokens and more within 17 %. They hold no time of the server itself: real
+vLLM adds 1 to 3 ms to a step. Those of larger models (:mod:`.measured`) are fitted to whole
+servers.
 """
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 
 from stoker.errors import InputError
+from stoker.simulator import measured
 
 _GIB = 1024**3
 
@@ -36,6 +39,8 @@ class EngineProfile:
     max_num_seqs: int  # vLLM's default for this GPU
     max_num_batched_tokens: int  # likewise
     startup: float  # process start to the first open port, weights in the page cache
+    gpus: int = 1  # tensor parallel
+    source: str = ""  # where the times come from, and how well they fit
 
     def step_seconds(self, prefill_tokens: int, decode_sequences: int, kv_tokens: int) -> float:
         """How long one step takes."""
@@ -64,6 +69,7 @@ _LLAMA_8B_KV_BYTES = 131_072
 _LLAMA_8B_MEMORY_GIB = 17.0
 # Llama-3.1-8B with warm caches: 82 s published for a tuned L40S, 290 s and more for a cold one.
 _LLAMA_8B_STARTUP = 80.0
+_KERNELS = "aisimulate 0.13.0.dev, kernel times; decode steps within {} %, prefills within 17 %"
 
 _PROFILES = (
     EngineProfile(
@@ -79,6 +85,7 @@ _PROFILES = (
         max_num_seqs=256,
         max_num_batched_tokens=2048,
         startup=_LLAMA_8B_STARTUP,
+        source=_KERNELS.format(11),
     ),
     EngineProfile(
         name="llama-3.1-8b-h100",
@@ -93,6 +100,7 @@ _PROFILES = (
         max_num_seqs=1024,
         max_num_batched_tokens=8192,
         startup=_LLAMA_8B_STARTUP,
+        source=_KERNELS.format(7),
     ),
     EngineProfile(
         name="llama-3.1-8b-h200",
@@ -107,6 +115,7 @@ _PROFILES = (
         max_num_seqs=1024,
         max_num_batched_tokens=8192,
         startup=_LLAMA_8B_STARTUP,
+        source=_KERNELS.format(8),
     ),
     # No real engine: round numbers for tests and for examples that are computed by hand.
     EngineProfile(
@@ -125,14 +134,38 @@ _PROFILES = (
     ),
 )
 
-PROFILES = {profile.name: profile for profile in _PROFILES}
+
+def _fitted(row: measured.Row) -> EngineProfile:
+    model = measured.MODELS[row.model]
+    return EngineProfile(
+        name=measured.name_of(row),
+        weights_ms=row.weights,
+        prefill_token_ms=row.prefill,
+        decode_sequence_ms=row.sequence,
+        kv_token_ms=row.kv,
+        gpu_memory_gib=measured.gpu_memory_gib(row),
+        model_memory_gib=measured.model_memory_gib(row),
+        kv_bytes_per_token=model.kv_bytes_per_token,
+        max_model_len=model.max_model_len,
+        max_num_seqs=1024,
+        max_num_batched_tokens=8192,
+        startup=model.startup,
+        gpus=row.tensor_parallel,
+        source=measured.source_of(row),
+    )
+
+
+PROFILES = {profile.name: profile for profile in (*_PROFILES, *map(_fitted, measured.ROWS))}
 DEFAULT_PROFILE = "llama-3.1-8b-a100"
 
 
 def profile(name: str) -> EngineProfile:
     """The profile of that name, or an InputError that lists the names."""
     if name not in PROFILES:
+        near = difflib.get_close_matches(name, PROFILES, n=3, cutoff=0.5)
+        meant = f"did you mean {' or '.join(f'`{one}`' for one in near)}? " if near else ""
         raise InputError(
-            f"no engine profile `{name}`", hint=f"one of {', '.join(sorted(PROFILES))}"
+            f"no engine profile `{name}`",
+            hint=f"{meant}there are {', '.join(sorted(PROFILES))}",
         )
     return PROFILES[name]
