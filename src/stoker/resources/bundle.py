@@ -17,7 +17,7 @@ from stoker.resources.customresources import CustomResources
 from stoker.resources.document import Document, Manifest, Origin
 from stoker.resources.environment import Sources, source_values
 from stoker.resources.horizontalrules import DEFAULT_KUBERNETES
-from stoker.resources.kubernetes import read_deployment
+from stoker.resources.kubernetes import UnknownModelError, read_deployment
 from stoker.resources.loading import load_documents
 from stoker.resources.monitoring import (
     MONITORS,
@@ -26,7 +26,7 @@ from stoker.resources.monitoring import (
     read_service,
 )
 from stoker.resources.scaledobject import read_scaled_object
-from stoker.resources.translation import Ignored, Translation
+from stoker.resources.translation import Ignored, Translation, unknown_field
 from stoker.resources.validation import did_you_mean
 from stoker.resources.workload import Workload
 from stoker.scaling.spec import ScalingSpec
@@ -36,6 +36,9 @@ _READ = (
     "Service",
     *MONITORS, *CUSTOM_KINDS, *AUTHENTICATIONS, *BYSTANDERS,
 )  # fmt: skip
+
+
+_POD_TEMPLATE = "It is no field of a pod: the API server drops it, or refuses it under --validate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,14 +332,25 @@ class _Reader:
         translation: Translation | None = None,
     ) -> None:
         """Read a Deployment and what scales it, and keep them or what is wrong with them."""
-        workload, errors = read_deployment(deployment, self._namespace, sources)
+        unknown: list[InputError] | None = None if translation is None else []
+        workload, errors = read_deployment(deployment, self._namespace, sources, unknown)
+        if translation is not None:
+            notices = (unknown_field(one, _POD_TEMPLATE, translation.name) for one in unknown or ())
+            self.ignored.extend(notices)
         scaling: ScalingSpec | None = None
         if scaled_object is not None:
             scaling, more = read_scaled_object(scaled_object, self._namespace)
             places = {error.place for error in errors}
             errors += tuple(error for error in more if error.place not in places)
-        self.errors.extend(errors)
+        for error in errors:
+            only_to_run = isinstance(error, UnknownModelError)
+            (self.missing if only_to_run else self.errors).append(error)
+            if only_to_run:
+                what = f"{deployment.kind} {deployment.name}"
+                self.skipped.append(Skipped(what, error.message, deployment.place()))
         if errors:
+            if scaled_object is not None and scaling is not None:
+                self.unattached.append(Unattached(scaling, scaled_object, deployment))
             return
         if workload is None:
             what = f"{deployment.kind} {deployment.name}"

@@ -14,7 +14,7 @@ from stoker.resources.document import Manifest, Path
 from stoker.resources.environment import Sources, expand, resolve_env
 from stoker.resources.metadata import Labels, ObjectMeta
 from stoker.resources.quantity import parse_quantity
-from stoker.resources.validation import Int32, Model, PartialModel, Text, validate
+from stoker.resources.validation import Int32, Model, PartialModel, Text, sift
 from stoker.resources.workload import Probe, Workload
 
 _POD = ("spec", "template", "spec")
@@ -36,7 +36,7 @@ class ContainerPort(PartialModel):
     others: ClassVar = frozenset({"protocol", "hostPort", "hostIP"})
 
 
-class HTTPGet(Model):
+class HTTPGet(PartialModel):
     """``httpGet`` of a probe."""
 
     port: int | str
@@ -53,13 +53,13 @@ class PortProbe(PartialModel):
     others: ClassVar = frozenset({"host", "service"})
 
 
-class ExecProbe(Model):
+class ExecProbe(PartialModel):
     """``exec`` of a probe."""
 
     command: list[Text] | None = None
 
 
-class ProbeBlock(Model):
+class ProbeBlock(PartialModel):
     """A probe as written. Durations in whole seconds."""
 
     http_get: HTTPGet | None = None
@@ -156,8 +156,15 @@ class StatefulSet(Model):
     status: Any = None
 
 
+class UnknownModelError(InputError):
+    """A cluster takes the object; here it cannot be run, for nobody says which model it serves."""
+
+
 def read_deployment(
-    manifest: Manifest, namespace: str, sources: Sources
+    manifest: Manifest,
+    namespace: str,
+    sources: Sources,
+    unknown: list[InputError] | None = None,
 ) -> tuple[Workload | None, tuple[InputError, ...]]:
     """The Workload of a Deployment or a StatefulSet, or what is wrong.
 
@@ -167,14 +174,18 @@ def read_deployment(
         manifest: the object.
         namespace: of an object that names none.
         sources: the Secrets and ConfigMaps that the files define.
+        unknown: gets the fields that nobody knows, which are no errors then.
     """
     resource: Deployment | StatefulSet | None
     if manifest.kind == "StatefulSet":
-        resource, errors = validate(StatefulSet, manifest.content, manifest.origin)
+        resource, errors, others = sift(StatefulSet, manifest.content, manifest.origin)
     else:
-        resource, errors = validate(Deployment, manifest.content, manifest.origin)
-    if resource is None:
-        return None, errors
+        resource, errors, others = sift(Deployment, manifest.content, manifest.origin)
+    if unknown is not None:
+        unknown.extend(others)
+        others = ()
+    if resource is None or others:
+        return None, (*errors, *others)
     space = resource.metadata.namespace or namespace
     pod = resource.spec.template.spec
     source = huggingface.model_source(manifest.content["spec"]["template"])
@@ -188,7 +199,7 @@ def read_deployment(
         if not names:
             message = f"container `{container.name}` does not say which model it serves"
             place = manifest.origin.place(path)
-            return None, (InputError(message, hint="vllm serve MODEL ...", place=place),)
+            return None, (UnknownModelError(message, hint="vllm serve MODEL ...", place=place),)
         errors = _bad_quantities(container, manifest, (*path, "resources"))
         errors += _bad_scrape_port(resource.spec.template, manifest)
         if errors:
