@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stoker.controller import evaluate
 from stoker.scaling.decide import reconcile
+from stoker.scaling.explain import explain_next
 from stoker.scaling.horizontal import failed_update
 from stoker.scaling.observation import (
     CustomMetric,
@@ -48,6 +49,7 @@ def spec_of(metric: HpaMetric, **fields: object) -> ScalingSpec:
 
 EXTERNAL = HpaMetric("External", "queue", 5.0, MetricType.AVERAGE_VALUE, "5")
 POD_NAMES = ("a", "b")
+READING = TriggerReading(0, "queue", 0.0, 5.0, type="External", custom=CustomMetric("External"))
 TARGET = TargetStatus(2, 2, tuple(PodStatus(name, ready=True) for name in POD_NAMES))
 
 
@@ -213,3 +215,24 @@ def test_an_hpa_stays_in_its_bounds_and_knows_its_own_zero(
             assert (zero is not None and zero.status == "True") == cluster.scale_to_zero
         if was == 0 and replicas > 0:
             assert cluster.scale_to_zero
+
+
+def test_what_comes_next_at_its_own_zero() -> None:
+    newer = ControllerSettings(kubernetes_version="1.37", downscale_stabilization=0.0)
+    spec = spec_of(EXTERNAL, min_replica_count=0)
+    first = synced(spec, CustomMetric("External", milli=(0,)), cluster=newer)  # holds what it finds
+    quiet = replace(READING, custom=CustomMetric("External", milli=(0,)))
+    seen = Observation(Reader.HPA, (quiet,), TARGET)
+    at_zero = evaluate(spec, seen, first.state, 30.0, newer).state
+    nothing = TargetStatus(0, 0)
+    failing = replace(READING, value=None, error="it fails")
+    result = evaluate(spec, Observation(Reader.HPA, (failing,), nothing), at_zero, 45.0, newer)
+
+    told = explain_next(spec, result.state, result.values, nothing, 45.0, newer)
+    by_hand = explain_next(spec, ScalingState.new(0.0), (), nothing, 31.0, newer)
+
+    assert told == (
+        "queue has no value: it cannot wake the target until it has",
+        "stays at 0 until a metric asks for replicas; next HPA sync at {t:60.000}",
+    )
+    assert by_hand == ("stays at 0: somebody else took it there, so the HPA is off; scale it to 1",)

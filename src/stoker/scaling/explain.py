@@ -64,8 +64,11 @@ def _of_hpa(
     current = target.spec_replicas
     if spec.ambiguous:
         return (f"stays at {current}: {spec.ambiguous}",)
+    meanwhile = f"the HPA cannot go below {current} until it has"
+    if current == 0:
+        meanwhile = "it cannot wake the target until it has"
     sentences = [
-        f"{value.metric_name} has no value: the HPA cannot go below {current} until it has"
+        f"{value.metric_name} has no value: {meanwhile}"
         for value in values
         if value.error is not None
     ]
