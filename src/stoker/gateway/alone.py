@@ -6,22 +6,18 @@ There are no probes here that say which endpoint is well, so it asks them itself
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-
-import aiohttp
 
 from stoker.clock import steady
 from stoker.errors import InputErrors
 from stoker.gateway.endpoints import Served, read_endpoints
 from stoker.gateway.fleet import Fleet
+from stoker.gateway.health import HealthChecks
 from stoker.gateway.policy import EndpointSpec
 from stoker.gateway.wire import WorkerConfig
 
 _LOOK_EVERY = 1.0  # seconds, for a file that has changed
-_FAILURES = 2  # in a row until an endpoint is taken for unwell
-_CHECK_TIMEOUT = 2.0
 
 
 class StandaloneGateway:
@@ -51,7 +47,6 @@ class StandaloneGateway:
         self._path = path
         self._interval = health_interval
         self._tell = tell
-        self._failures: Counter[str] = Counter()
         self._known: set[tuple[str, str]] | None = None
         self.served: Served = read_endpoints(path)
         self._stamp = self._stamp_now()
@@ -76,7 +71,8 @@ class StandaloneGateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_file())
             if self._interval:
-                group.create_task(self._follow_health())
+                checks = HealthChecks(self._urls, self._tell_health, interval=self._interval)
+                group.create_task(checks.run())
 
     async def stop(self, grace: float) -> None:
         """Let requests finish for *grace* seconds."""
@@ -120,31 +116,10 @@ class StandaloneGateway:
             return None
         return found.st_mtime_ns, found.st_size, found.st_ino
 
-    async def _follow_health(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=_CHECK_TIMEOUT)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
-                urls = {e.url for es in self.served.endpoints.values() for e in es}
-                async with asyncio.TaskGroup() as group:
-                    for url in sorted(urls):
-                        if not url.startswith("unix:"):
-                            group.create_task(self._check(session, url))
-                await asyncio.sleep(self._interval)
+    def _urls(self) -> set[str]:
+        return {e.url for endpoints in self.served.endpoints.values() for e in endpoints}
 
-    async def _check(self, session: aiohttp.ClientSession, url: str) -> None:
-        try:
-            async with session.get(f"{url}/health") as answer:
-                well = answer.status < 500  # 404: it is no vLLM, and it is there
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            well = False
-        before = self._failures[url]
-        self._failures[url] = 0 if well else before + 1
-        if well and before >= _FAILURES:
-            self._tell_health(url, healthy=True)
-        elif not well and before + 1 == _FAILURES:
-            self._tell_health(url, healthy=False)
-
-    def _tell_health(self, url: str, *, healthy: bool) -> None:
+    def _tell_health(self, url: str, healthy: bool) -> None:
         self._tell(f"{url} is {'well again' if healthy else 'not well'}")
         for model, endpoints in self.served.endpoints.items():
             for endpoint in endpoints:

@@ -76,6 +76,7 @@ class Fleet:
         self._seats: list[Seat] = []
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._closed = False
         self._models: list[ModelSettings] = []
         self._endpoints: dict[str, list[EndpointSpec]] = {}
@@ -140,8 +141,8 @@ class Fleet:
                     seat.child.wait()
             if seat.listening is not None:
                 seat.listening.close()
-            if seat.writer is not None:
-                seat.writer.close()
+        for writer in tuple(self._writers):
+            writer.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -244,22 +245,29 @@ class Fleet:
         self._dumps = {n: future for n, future in self._dumps.items() if future not in waiting}
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hello = await wire.read_message(reader)
-        seat = None if hello is None else self._seat_of(hello)
-        if hello is None or seat is None:
-            writer.write(self._hello())
-            writer.write(wire.line("stop", grace=self._config.orphan_timeout))
+        self._writers.add(writer)
+        try:
+            await self._converse(reader, writer)
+        finally:
+            self._writers.discard(writer)
             writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = None if self._closed else await wire.read_message(reader)
+        if hello is None:
+            return
+        seat = self._seat_of(hello)
+        writer.write(self._hello())
+        if seat is None:
+            writer.write(wire.line("stop", grace=self._config.orphan_timeout))
             return
         seat.pid, seat.writer = hello["pid"], writer
         seat.gone.clear()
-        writer.write(self._hello())
         writer.write(wire.models_line(self._models))
         for model, endpoints in self._endpoints.items():
             writer.write(wire.endpoints_line(model, endpoints, self._seq))
         while (message := await wire.read_message(reader)) is not None:
             self._hear(seat, message)
-        writer.close()
         self._lost(seat, writer)
 
     def _hello(self) -> bytes:

@@ -229,7 +229,7 @@ class Dispatcher:
         out: list[Action] = []
         self._give_back(request, endpoint)
         request.tried |= {endpoint.name}
-        self._retry(model, request, failure, now, out)
+        self._retry(model, request, endpoint.name, failure, now, out)
         if model is not None and model.waiting:
             model.fill(now, out)  # if it is refused, others may have the place that it leaves
         return out
@@ -314,7 +314,7 @@ class Dispatcher:
             out.append(Recall(request, endpoint))
             self._give_back(request, endpoint)
             request.tried |= {endpoint.name}
-            self._retry(model, request, Failure.WITHDRAWN, now, out)
+            self._retry(model, request, endpoint.name, Failure.WITHDRAWN, now, out)
         model.fill(now, out)
         return out
 
@@ -322,18 +322,20 @@ class Dispatcher:
         self,
         model: Model | None,
         request: Request,
+        name: str,
         failure: Failure,
         now: float,
         out: list[Action],
     ) -> None:
+        """Try again what endpoint *name* failed, if that may be."""
         if model is None:
             request.stage = Stage.OVER
             out.append(Refuse(request, Reason.UNKNOWN_MODEL, None, ""))
             return None
         if failure in LOSING:
-            request.lost += 1
-            if request.lost >= MAX_LOST:
-                why = f"{request.lost} replicas took the request and went away ({failure})"
+            request.lost |= {name}
+            if len(request.lost) >= MAX_LOST:
+                why = f"{len(request.lost)} replicas took the request and went away ({failure})"
                 return model.refuse(request, Reason.REPLICAS_LOST, now, out, why)
             if not model.budget.spend():
                 why = f"its replica went away ({failure}), as that of too many others did"

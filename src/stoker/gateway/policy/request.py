@@ -43,7 +43,7 @@ class Request:
         expires: When it must have left the queue.
         waited: Seconds that it spent in the queue before it was last sent.
         tried: Names of the endpoints that failed it.
-        lost: How many endpoints had it and went away without an answer.
+        lost: Names of those that had it and went away without an answer.
     """
 
     __slots__ = (
@@ -91,6 +91,6 @@ class Request:
         self.since = 0.0  # when it began to wait
         self.waited = 0.0
         self.tried: frozenset[str] = frozenset()
-        self.lost = 0
+        self.lost: frozenset[str] = frozenset()
         self.pause = 0.0  # before the endpoints that failed it get another chance
         self.resumes: float | None = None  # when that is, while it waits for it
