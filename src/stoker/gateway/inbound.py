@@ -246,6 +246,9 @@ class Inbound(asyncio.Protocol):
             raise Refusal(405, "invalid_request_error", "This is not a proxy.", code="no_proxy")
         if self._hosts > 1 or (version == "1.1" and not self._hosts):
             raise Refusal.bad_request("There must be exactly one `Host`.")
+        if (self._content_length or self._transfer is not None) and self._parser.should_upgrade():
+            message = "A request with a body must not offer to `Upgrade`."
+            raise Refusal.bad_request(message)
         if self._transfer is not None and (
             version == "1.0" or self._transfer.strip().lower() != b"chunked"
         ):
