@@ -46,7 +46,8 @@ class Workload:
     replicas: int | None = 1
     container: str = "vllm"
     image: str = ""
-    env: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    # with values of Secrets, which no repr may show
+    env: Mapping[str, str] = field(default_factory=lambda: _EMPTY, repr=False)
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     pod_labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     pod_annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY)

@@ -49,7 +49,7 @@ class Launch:
     """The command line and environment of one replica on this machine."""
 
     argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Engine(Protocol):
