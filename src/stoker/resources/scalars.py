@@ -48,11 +48,16 @@ def plain(text: str) -> Scalar:
     return text
 
 
+_LONGEST = 250  # digits: 16**250 is a float, and int() takes as many
+
+
 def _number(text: str) -> int | float | None:
     """An integer of at most 64 bits or a float; None when *text* is neither."""
     match = _INTEGER.fullmatch(text)
     if match:
         base = next(name for name in _BASES if match[name] is not None)
+        if len(match[base]) > _LONGEST:
+            return None  # beyond a float: it stays text
         value = int(match[base], _BASES[base])
         value = -value if match["sign"] == "-" else value
         # beyond 64 bits Go tries it as a float

@@ -43,6 +43,6 @@ NOT_OF_RUNTIME_PODS = _names("""
 """)
 
 LLM_SPEC = _names("""
-    annotations baseRefs kvCacheOffloading labels parallelism prefill rolloutStrategy router
+    annotations kvCacheOffloading labels parallelism prefill rolloutStrategy router
     storageInitializer tracing worker
 """)

@@ -54,6 +54,7 @@ class LLMInferenceServiceSpec(PartialModel):
     """``spec``."""
 
     model: LLMModel | None = None
+    base_refs: list[dict[str, Any]] | None = None
     replicas: Count | None = None
     scaling: Scaling | None = None
     template: dict[str, Any] | None = None

@@ -162,19 +162,25 @@ def _deployment(service: LLMService) -> Manifest:
 
 def _pod(service: LLMService) -> dict[str, Any]:
     """The preset of a single node, with what the service's template says."""
-    template = service.spec.get("template") or {}
-    own = [one for one in template.get("containers") or [] if isinstance(one, Mapping)]
-    main = next((one for one in own if one.get("name") == "main"), {})
-    others = [dict(one) for one in own if one.get("name") != "main"]
+    template = service.spec.get("template")
+    if not isinstance(template, Mapping):
+        template = {}
+    own = merging.listed(template.get("containers"))
+    main: Mapping[str, Any] = next((one for one in own if _is_main(one)), {})
+    others = [one for one in own if not _is_main(one)]
     container = merging.merged(_preset(service, main), main)
     rest = {key: value for key, value in template.items() if key != "containers"}
     return {"containers": [container, *others], "terminationGracePeriodSeconds": 30, **rest}
 
 
+def _is_main(container: object) -> bool:
+    return isinstance(container, Mapping) and container.get("name") == "main"
+
+
 def _preset(service: LLMService, main: Mapping[str, Any]) -> dict[str, Any]:
     model = service.spec["model"].get("name") or service.service.metadata.name
     words = f"vllm serve {names.MODEL_MOUNT} --served-model-name {model} --port {PORT}"
-    variables = [one for one in main.get("env") or [] if isinstance(one, Mapping)]
+    variables = [one for one in merging.listed(main.get("env")) if isinstance(one, Mapping)]
     if any(one.get("name") == _MORE_ARGUMENTS for one in variables):
         start = {"command": ["/bin/bash", "-c"], "args": [f"{words} ${{{_MORE_ARGUMENTS}}}"]}
     else:

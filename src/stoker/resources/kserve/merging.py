@@ -43,12 +43,13 @@ def merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
 def _merged_list(base: list[Any], patch: list[Any], name: str) -> list[Any]:
     """Items of the same name are merged in place; new ones stand first, as the API server does."""
 
-    def key(item: Any) -> Any:
-        return item.get(name) if isinstance(item, Mapping) else None
+    def key(item: Any) -> str | int | None:
+        found = item.get(name) if isinstance(item, Mapping) else None
+        return found if isinstance(found, str | int) else None
 
     by_name = {key(item): item for item in patch if key(item) is not None}
-    known = {key(item) for item in base}
-    new = [item for item in patch if key(item) is None or key(item) not in known]
+    known = {key(item) for item in base} - {None}
+    new = [item for item in patch if key(item) not in known]
     kept = [merged(item, by_name[key(item)]) if key(item) in by_name else item for item in base]
     return [*new, *kept]
 
@@ -56,10 +57,15 @@ def _merged_list(base: list[Any], patch: list[Any], name: str) -> list[Any]:
 def merged_container(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """A container of a runtime with that of a service. Arguments are put one after the other."""
     result = merged(base, patch)
-    arguments = [*(base.get("args") or []), *(patch.get("args") or [])]
-    if arguments:
-        result["args"] = arguments
+    first, second = base.get("args") or [], patch.get("args") or []
+    if isinstance(first, list) and isinstance(second, list) and (first or second):
+        result["args"] = [*first, *second]
     return result
+
+
+def listed(value: object) -> list[Any]:
+    """*value* where it is a list. What is wrong otherwise is told by the reader of the result."""
+    return value if isinstance(value, list) else []
 
 
 def filled(value: Any, metadata: Mapping[str, Any]) -> Any:

@@ -154,22 +154,30 @@ def _finished(container: Mapping[str, Any], component: Component) -> dict[str, A
     done = dict(container)
     service = component.service.metadata.name
     variable = {"name": "INFERENCE_SERVICE_NAME", "value": service}
-    env = [one for one in done.get("env") or [] if one.get("name") != variable["name"]]
-    done["env"] = [*env, variable]
+    env = merging.listed(done.get("env"))
+    done["env"] = [*(one for one in env if _name(one) != variable["name"]), variable]
     done.setdefault("terminationMessagePath", "/dev/termination-log")
     done.setdefault("terminationMessagePolicy", "File")
     done.setdefault("imagePullPolicy", "IfNotPresent")
     if done.get("name") == names.CONTAINER and not done.get("readinessProbe"):
-        ports = done.get("ports") or [{}]
-        port = ports[0].get("containerPort", names.HTTP_PORT)
         done["readinessProbe"] = {
-            "tcpSocket": {"port": port},
+            "tcpSocket": {"port": _first_port(done.get("ports"))},
             "timeoutSeconds": 1,
             "periodSeconds": 10,
             "successThreshold": 1,
             "failureThreshold": 3,
         }
     return done
+
+
+def _name(item: object) -> object:
+    return item.get("name") if isinstance(item, Mapping) else None
+
+
+def _first_port(ports: object) -> Any:
+    first = next(iter(merging.listed(ports)), None)
+    found = first.get("containerPort") if isinstance(first, Mapping) else None
+    return names.HTTP_PORT if found is None else found
 
 
 def _table(component: Component) -> list[tuple[Path, Path]]:

@@ -110,9 +110,9 @@ class KServeReader:
             if found is None:
                 continue
             spec: Mapping[str, Any] = {}
-            for reference in manifest.content["spec"].get("baseRefs") or ():
-                name = reference.get("name") if isinstance(reference, Mapping) else None
-                spec = merging.merged(spec, self._configs.get(str(name), {}))
+            for reference in found.spec.base_refs or ():
+                config = self._configs.get(str(reference.get("name")), {})
+                spec = merging.merged(spec, config)
             spec = merging.merged(spec, manifest.content["spec"])
             namespace = found.metadata.namespace or self.namespace
             service = llmtranslation.LLMService(found, manifest, namespace, spec)

@@ -15,6 +15,8 @@ from stoker.errors import InputError
 from stoker.resources.document import Manifest
 from stoker.resources.kserve import fields, names
 from stoker.resources.kserve.inferenceservice import ServedModel
+from stoker.resources.kubernetes import Container
+from stoker.resources.validation import sift
 
 KINDS: Final = ("ServingRuntime", "ClusterServingRuntime")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -62,7 +64,7 @@ def read_runtime(manifest: Manifest, namespace: str) -> Runtime:
     """A document of kind ServingRuntime or ClusterServingRuntime.
 
     Raises:
-        InputError: it has no containers, or something in it has the wrong type.
+        InputError: it has no containers, or something in it has the wrong type: the first of them.
     """
     spec = manifest.content.get("spec")
     if not isinstance(spec, Mapping):
@@ -72,6 +74,11 @@ def read_runtime(manifest: Manifest, namespace: str) -> Runtime:
     if not listed or not all(isinstance(one, Mapping) for one in listed):
         message = "`spec.containers` must be a list of containers, and not empty"
         raise InputError(message, place=manifest.place("spec", "containers"))
+    for index, container in enumerate(listed):
+        path = ("spec", "containers", index)
+        _, errors, _ = sift(Container, container, manifest.origin, path)
+        for error in errors:
+            raise error
     metadata = manifest.content.get("metadata")
     own = metadata.get("namespace") if isinstance(metadata, Mapping) else None
     return Runtime(

@@ -10,6 +10,7 @@ from typing import Any
 
 from stoker.resources.document import Manifest
 from stoker.resources.kserve import names
+from stoker.resources.kserve.merging import listed
 from stoker.resources.kserve.podtemplate import Component
 from stoker.resources.translation import translated
 
@@ -19,7 +20,7 @@ def render_service(component: Component, deployment: Manifest) -> Manifest:
     metadata = component.metadata()
     containers = deployment.content["spec"]["template"]["spec"]["containers"]
     ports_of_first = containers[0].get("ports") if containers else None
-    declared = [one for one in ports_of_first or [] if isinstance(one, Mapping)]
+    declared = [one for one in listed(ports_of_first) if isinstance(one, Mapping)]
     if not declared:
         declared = [{"containerPort": names.HTTP_PORT, "name": component.name}]
     ports = [_port(one, 80 if index == 0 else one) for index, one in enumerate(declared)]
