@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stoker.backtest.conformance import run_file
 from stoker.checks.keda import (
@@ -21,6 +23,10 @@ from stoker.checks.keda import (
     readiness,
     webhook_refusal,
 )
+from stoker.resources.admission import admit
+from stoker.resources.composing import Composer
+from stoker.resources.document import Document, Manifest, Origin
+from stoker.resources.scaledobject import read_scaled_object
 from stoker.scaling.spec import ScaleTargetRef
 
 PROMETHEUS = {
@@ -259,3 +265,52 @@ def test_a_wrong_verdict_in_a_recording_is_found(tmp_path: Path) -> None:
     assert any("webhook" in text for text in found.differences)
     assert any("Ready True" in text for text in found.differences)
     assert any("causes" in text for text in found.differences)
+
+
+def test_all_recorded_verdicts_are_those_of_the_real_servers(shared_data: Path) -> None:
+    result = run_file(shared_data / "kubernetes" / "validation.jsonl.gz", "validation")
+    assert result.differences == ()
+    assert result.total > 300
+
+
+_SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 5), st.sampled_from([1.5, "", "a", "5", "x", "0"])
+)
+_PLACES = st.sampled_from(
+    [
+        "pollingInterval", "cooldownPeriod", "minReplicaCount", "maxReplicaCount",
+        "idleReplicaCount", "initialCooldownPeriod", "fallback", "advanced", "triggers.0.name",
+        "triggers.0.metricType", "triggers.0.useCachedMetrics", "triggers.0.metadata.threshold",
+        "fallback.failureThreshold", "fallback.replicas", "fallback.behavior", "other",
+        "advanced.scalingModifiers.formula", "advanced.scalingModifiers.target",
+        "advanced.scalingModifiers.metricType", "advanced.horizontalPodAutoscalerConfig.name",
+        "advanced.horizontalPodAutoscalerConfig.behavior.scaleUp.tolerance",
+        "advanced.horizontalPodAutoscalerConfig.behavior.scaleUp.policies",
+        "advanced.horizontalPodAutoscalerConfig.behavior.scaleUp.stabilizationWindowSeconds",
+        "scaleTargetRef.kind", "scaleTargetRef.apiVersion",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.dictionaries(_PLACES, _SCALARS, min_size=1, max_size=3))
+def test_the_loader_refuses_nothing_that_all_of_them_take(changes: dict[str, Any]) -> None:
+    """API server, webhook and operator: one of them has to refuse what the loader refuses."""
+    manifest = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", **scaled_object()}
+    for place, value in changes.items():
+        node: Any = manifest["spec"]
+        *parts, last = place.split(".")
+        for part in parts:
+            inner = node[int(part)] if part.isdecimal() else node.setdefault(part, {})
+            node = inner if isinstance(inner, dict | list) else {}
+        node[last] = value
+    verdict = admit(manifest, kind="ScaledObject", namespace="default", strict=True)
+    if verdict.stored is None or webhook_refusal(verdict.stored, cluster()) is not None:
+        return
+    if readiness(verdict.stored, cluster(), answer).reason == "ScaledObjectCheckFailed":
+        return
+    root = Composer("so.yaml", 0).compose(json.dumps(manifest))
+    assert root is not None
+    document = Manifest(root.value, Origin(Document("so.yaml", root)))
+    spec, errors = read_scaled_object(document, "default")
+    assert spec is not None, errors

@@ -177,21 +177,13 @@ def test_a_field_indented_too_far_is_told_where_it_belongs() -> None:
     ]
 
 
-# What a cluster refuses and this reader leaves to others, by the verdicts' ids.
-_METADATA = {
-    202, 250, 252, 256, 258, 262, 268, 270, 274, 276, 278, 280, 282, 288, 298, 306, 308, 310,
-    314, 318, 324, 408, 410, 412, 418, 422, 424, 426, 428, 430, 432, 434, 436, 438,
-}  # fmt: skip
-_CLUSTER = {334, 338, 340, 344, 346, 366, 406, 416, 420, 444, 446}  # other objects decide
-
-
-def test_verdicts_are_those_recorded_from_a_real_server(shared_data: Path) -> None:
-    """229 ScaledObjects; what the API server, the webhook or the operator refused is refused."""
-    differ = set()
+def test_what_a_real_cluster_took_is_taken(shared_data: Path) -> None:
+    """The reverse is not so: triggers and other objects are looked at elsewhere."""
     with gzip.open(shared_data / "kubernetes" / "validation.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
     rows = [row for row in rows if row["kind"] == "ScaledObject"]
     assert len(rows) > 200
+    refused = 0
     for row in rows:
         webhook = row.get("webhook") or {}
         ready = ((row.get("keda") or {}).get("conditions") or {}).get("Ready") or ["True"]
@@ -204,10 +196,11 @@ def test_verdicts_are_those_recorded_from_a_real_server(shared_data: Path) -> No
             spec, _ = read(row.get("manifest_yaml") or json.dumps(row["manifest"]))
         except InputError:
             spec = None
-        if (spec is not None) != accepted:
-            differ.add(int(row["id"][1:4]))
-            assert not accepted, row["what"]
-    assert differ <= _METADATA | _CLUSTER | {248}
+        refused += spec is None
+        assert spec is not None or not accepted, row["what"]
+        if row["strict"]["code"] != 201 and "namespace" not in row["what"]:
+            assert spec is None, row["what"]
+    assert refused > 80
 
 
 def named(**advanced: object) -> dict[str, object]:
