@@ -144,3 +144,32 @@ def test_requests_are_asked_of_containers_that_serve_no_model_too() -> None:
 def test_a_field_of_a_runtime_that_no_pod_has_is_a_warning() -> None:
     (finding,) = [item for item in found(RUNTIME) if item.code == "unknown-field"]
     assert "protocol" in finding.message
+
+
+REFUSED = """\
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: so}
+spec:
+  scaleTargetRef: {name: engine}
+  minReplicaCount: 1
+  maxReplicaCount: 3
+  triggers: [{type: prometheus, metadata: {serverAddress: "http://p", query: q, threshold: "5"}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "words"),
+    [
+        ('"5"', "5", "refused", "The API server says: spec.triggers[0].metadata.threshold: Inva"),
+        ("spec:", "spec:\n  foo: 1", "refused", 'unknown field "spec.foo"'),
+        ("spec:", "spec:\n  idleReplicaCount: 2", "webhook-refuses", "IdleReplicaCount=2 must be"),
+        ('"5"', '"0"', "operator-fails", "must be positive"),
+    ],
+)
+def test_a_refusal_quotes_who_refuses(old: str, new: str, code: str, words: str) -> None:
+    text = f"{BY_SHELL}---\n{REFUSED.replace(old, new)}"
+    (finding,) = [item for item in found(text) if item.severity == "error"]
+    assert finding.code == code
+    assert words in finding.why
+    assert finding.resource == "ScaledObject so"

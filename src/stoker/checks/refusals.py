@@ -10,7 +10,7 @@ from stoker.checks import keda
 from stoker.checks.base import Finding, Severity
 from stoker.checks.edits import quoting
 from stoker.errors import InputError, Place
-from stoker.resources.admission import admit
+from stoker.resources.admission import KINDS, admit
 from stoker.resources.bundle import Bundle, Reading
 from stoker.resources.document import Manifest
 from stoker.resources.validation import IN_QUOTES
@@ -36,8 +36,9 @@ def from_reading(reading: Reading) -> Iterator[Finding]:
     for error in reading.unreadable:
         yield _refusal("unreadable", error)
     bundle = reading.bundle
+    parties = _Parties(bundle)
     for error in reading.refused:
-        finding = _refusal("refused", error)
+        finding = parties.told(_refusal("refused", error))
         if finding.hint.startswith(IN_QUOTES):
             finding = replace(finding, edits=quoting(bundle.documents, finding.place))
         yield finding
@@ -68,6 +69,62 @@ def from_reading(reading: Reading) -> Iterator[Finding]:
 def _refusal(code: str, error: InputError) -> Finding:
     place = error.place or Place("")
     return Finding(code, Severity.ERROR, error.message, "", error.hint or "", place)
+
+
+class _Parties:
+    """Who refuses what: the API server, KEDA's webhook or its operator, in their own words."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._manifests = [item for item in bundle.objects if item.kind in KINDS]
+        self._verdicts: dict[int, tuple[str, str]] = {}
+
+    def told(self, finding: Finding) -> Finding:
+        """*finding*, a refusal, with the code and the words of who refuses the object."""
+        for index, manifest in enumerate(self._manifests):
+            if not _stands_in(finding.place, manifest):
+                continue
+            if index not in self._verdicts:
+                self._verdicts[index] = _verdict(manifest)
+            code, words = self._verdicts[index]
+            resource = f"{manifest.kind} {manifest.name}".strip()
+            return replace(finding, code=code, why=words, resource=resource)
+        return finding
+
+
+def _stands_in(place: Place, manifest: Manifest) -> bool:
+    document = manifest.origin.document
+    if manifest.origin.written(()) != () or place.file != document.file or place.line is None:
+        return False
+    return document.line < place.line <= document.line + document.text.count("\n") + 1
+
+
+def _verdict(manifest: Manifest) -> tuple[str, str]:
+    """A code, and what the party says; no words where none of them would refuse the object."""
+    meta = manifest.content.get("metadata")
+    namespace = str((meta.get("namespace") if isinstance(meta, dict) else None) or "default")
+    verdict = admit(manifest.content, kind=manifest.kind, namespace=namespace, strict=True)
+    if verdict.stored is None:
+        told = [f"{cause.field}: {cause.message}" for cause in verdict.causes[:1]]
+        return "refused", f"The API server says: {(told or [verdict.message])[0]}"
+    if manifest.kind != "ScaledObject":
+        return "refused", ""
+    cluster = _alone(verdict.stored)
+    refusal = keda.webhook_refusal(verdict.stored, cluster)
+    if refusal is not None:
+        return "webhook-refuses", f"KEDA's webhook says: {' '.join(refusal.split())}"
+    ready = keda.readiness(verdict.stored, cluster, lambda _: keda.Source.ANSWERS)
+    if ready.status == "False":
+        return "operator-fails", f"KEDA's operator says: {' '.join(ready.message.split())}"
+    return "refused", ""
+
+
+def _alone(stored: dict[str, Any]) -> keda.Cluster:
+    """A cluster that has what the ScaledObject wants, and nothing else."""
+    reference = stored["spec"]["scaleTargetRef"]
+    kind = (reference.get("kind") or "Deployment").lower()
+    container = keda.Container(reference.get("envSourceContainerName") or "", RESOURCE_TRIGGERS)
+    kinds = frozenset({(reference.get("apiVersion") or "apps/v1", kind)})
+    return keda.Cluster({(kind, reference["name"]): (container,)}, kinds=kinds)
 
 
 _Scaled = tuple[ScalingSpec, Manifest]

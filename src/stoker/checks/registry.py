@@ -86,7 +86,8 @@ LIVE = (
     "live-stale", "live-value-cannot-be-meant",
 )  # fmt: skip
 _OTHERS = (
-    "unreadable", "refused", "webhook-refuses", *IGNORED, "target-not-in-files", "not-read",
+    "unreadable", "refused", "webhook-refuses",
+    "operator-fails", *IGNORED, "target-not-in-files", "not-read",
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ that all objects have, ``apiserver`` the order of things. ``keda.json`` holds th
 2.20.2 without their descriptions (kedacore/keda, ``config/crd/bases``, Apache-2.0).
 """
 
-from stoker.resources.admission.apiserver import Admission, admit
+from stoker.resources.admission.apiserver import KINDS, Admission, admit
 from stoker.resources.admission.structural import Cause
 
-__all__ = ["Admission", "Cause", "admit"]
+__all__ = ["KINDS", "Admission", "Cause", "admit"]
