@@ -106,6 +106,9 @@ async def test_a_refused_connection_is_told_without_the_password(build: Build) -
     amqp = await build("rabbitmq", queueName="q", host="amqp://u:hunter2@127.0.0.1:1").read(0.0)
     http = await build("rabbitmq", queueName="q", host="http://u:hunter2@127.0.0.1:1/").read(0.0)
 
+    lost = await build("rabbitmq", queueName="q", host="amqp://q.ns.svc.cluster.local").read(0.0)
+    assert (lost.error or "").endswith("lookup q.ns.svc.cluster.local: no such host")
+    assert "inside a cluster only" in lost.answer
     refused = "dial tcp 127.0.0.1:1: connect: connection refused"
     assert amqp.error == f"error inspecting RabbitMQ: {refused}"
     assert (http.error or "").endswith(refused)

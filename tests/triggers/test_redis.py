@@ -190,6 +190,26 @@ async def test_a_refused_connection_is_told_as_keda_tells_it(build: Build) -> No
     )
 
 
+@pytest.mark.parametrize("type_", ["redis", "redis-cluster", "redis-sentinel"])
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:1", "dial tcp 127.0.0.1:1: connect: connection refused"),
+        ("q.ns.svc:6379", "dial tcp: lookup q.ns.svc: no such host"),
+    ],
+)
+async def test_nobody_there_is_one_sentence(
+    build: Build, type_: str, address: str, words: str
+) -> None:
+    asked = {"address": address, "listName": "q", "sentinelMaster": "m"}
+    reading = await build(type_, auth={"password": "hunter2"}, **asked).read(0.0)
+
+    if type_ == "redis-sentinel":
+        words = "No master found for 'm'"
+    assert reading.error == f"connection to redis failed: {words}"
+    assert ("inside a cluster only" in reading.answer) is (".svc" in address)
+
+
 def parse(type_: str = "redis", auth: dict[str, str] | None = None, **metadata: str) -> Reach:
     context = TriggerContext(lambda _: None, auth=auth or {})
     return RedisTrigger(TriggerSpec(0, type_, {"listName": "q", **metadata}), context).reach

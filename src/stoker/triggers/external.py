@@ -92,6 +92,7 @@ class ExternalTrigger:
     async def read_all(self, now: float) -> tuple[TriggerReading, ...]:  # noqa: ARG002
         """All metrics, or one reading that says why there are none."""
         try:
+            _need_grpc()
             targets = await self._specs()
         except StokerError as error:
             names = tuple(self._targets) or (self.metric_name,)
@@ -195,15 +196,10 @@ class ExternalTrigger:
 
     async def _call(self, name: str, request: Any) -> Any:
         """One call. Raises StokerError."""
-        try:
-            import grpc.aio  # noqa: PLC0415 - an extra
+        import grpc.aio  # noqa: PLC0415 - an extra
 
-            if self._client is None:
-                self._client = self._pool.lease(("grpc", self.peer), self._channel)
-        except ImportError:
-            raise MachineError(
-                "the Python package `grpcio` is not installed", hint="pip install 'stoker[grpc]'"
-            ) from None
+        if self._client is None:
+            self._client = self._pool.lease(("grpc", self.peer), self._channel)
         try:
             return await getattr(self._client.value, name)(request, timeout=_PATIENCE)
         except grpc.aio.AioRpcError as error:
@@ -240,6 +236,16 @@ class ExternalTrigger:
             )
             channel = grpc.aio.secure_channel(self.peer.address, credentials, options)
         return Client(channel), channel.close
+
+
+def _need_grpc() -> None:
+    """Raise MachineError where the extra is not installed."""
+    try:
+        import stoker.protocols.externalscaler  # noqa: F401, PLC0415
+    except ImportError:
+        raise MachineError(
+            "the Python package `grpcio` is not installed", hint="pip install 'stoker[grpc]'"
+        ) from None
 
 
 def scaler_metadata(spec: TriggerSpec, context: TriggerContext) -> dict[str, str]:

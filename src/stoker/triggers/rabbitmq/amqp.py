@@ -131,6 +131,8 @@ class AmqpSource:
             port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
             return f"dial tcp {parts.hostname}:{port}: connect: connection refused"
         text = str(error) or type(error).__name__
+        if "Name or service not known" in text or "name resolution" in text:
+            return f"dial tcp: lookup {parts.hostname}: no such host"
         return text.replace(parts.netloc, parts.netloc.rpartition("@")[2])
 
     def _hint(self) -> str | None:

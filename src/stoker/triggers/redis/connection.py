@@ -232,6 +232,7 @@ async def asking(client: RedisClient) -> AsyncIterator[Any]:
     from redis.exceptions import (  # noqa: PLC0415
         AuthenticationError,
         ConnectionError,  # noqa: A004 - redis' own
+        RedisClusterException,
         RedisError,
         TimeoutError,  # noqa: A004
     )
@@ -244,7 +245,7 @@ async def asking(client: RedisClient) -> AsyncIterator[Any]:
             f"connection to redis failed: {_with_code(str(error))}",
             hint="the credentials are missing or wrong: see username, password, authenticationRef",
         ) from None
-    except (ConnectionError, TimeoutError) as error:
+    except (ConnectionError, TimeoutError, RedisClusterException) as error:
         raise StokerError(
             f"connection to redis failed: {_in_go(error)}", hint=service_hint(client.host)
         ) from None
@@ -266,11 +267,12 @@ _CODES: Final = (("invalid username-password", "WRONGPASS"), ("Authentication re
 def _in_go(error: Exception) -> str:
     """The words of KEDA's client for the same failure."""
     text = str(error)
+    where = text.partition("connecting to ")[2].partition(". ")[0].rstrip(".")
     if "Connect call failed" in text or "Error 111" in text:
-        where = text.partition("connecting to ")[2].partition(". ")[0].rstrip(".")
         return f"dial tcp {where or 'redis'}: connect: connection refused"
-    if "Name or service not known" in text or "Temporary failure in name resolution" in text:
-        return "dial tcp: lookup: no such host"
+    if "Name or service not known" in text or "name resolution" in text:
+        return f"dial tcp: lookup {where.rpartition(':')[0]}: no such host"
     if "Timeout" in text:
         return "i/o timeout"
-    return text or type(error).__name__
+    # which sentinel said what is told with the whole inside of a client
+    return text.partition(" : <")[0] or type(error).__name__
