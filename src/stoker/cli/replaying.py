@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -130,8 +131,6 @@ def _cut(arrivals: Arrivals, flags: Flags, name: str) -> Arrivals:
             what = column.replace("_", " ")
             print(f"note: {name}: {empty} requests without {what} have 1 now", file=sys.stderr)
             columns[column] = np.maximum(lengths, 1)
-    from dataclasses import replace  # noqa: PLC0415
-
     return replace(arrivals, **columns)
 
 
@@ -144,7 +143,14 @@ def _jobs(flags: Flags, setup: Setup, judging: Judging, traces: int) -> list[Job
         for file in flags["files"]
         for combination in combinations(settings)
     ]
-    return [one for job in jobs for one in seeds(job, flags["seeds"])]
+    jobs = [one for job in jobs for one in seeds(job, flags["seeds"])]
+    # Fixed fleets stand beside the first run on each trace; they would be much the same for others.
+    seen: set[int] = set()
+    for i, job in enumerate(jobs):
+        if job.trace in seen:
+            jobs[i] = replace(job, judging=replace(job.judging, baselines=False))
+        seen.add(job.trace)
+    return jobs
 
 
 def _first(job: Job, traffic: Traffic, flags: Flags) -> tuple[list[Json], list[str]]:

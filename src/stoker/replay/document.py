@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from stoker import __version__
@@ -48,22 +49,30 @@ def document(
 def named(runs: Sequence[Json], traces: int) -> list[Json]:
     """Names told apart: baselines of several files by their file, several traces by theirs."""
     files = [run for run in runs if run["kind"] == "file"]
-    several = len({(run["name"], run["trace"]) for run in files}) > 1
+    short = _short([run["file"] for run in files])
     seeds = {run["seed"] for run in files}
     found = []
-    owner = ""
     for run in runs:
-        if run["kind"] == "file":
-            owner = run["name"]
         name = run["name"]
-        if run["kind"] != "file" and several:
-            name = f"{name} ({owner})"
+        if run["kind"] == "file":
+            own, label = short[run["file"]], run["name"]
+            name = own if label == run["file"] else label
+            if label != run["file"] and len(short) > 1:
+                name = f"{own} {label}"
         if traces > 1:
             name = f"{name} on {run['trace']}"
         if len(seeds) > 1:
             name = f"{name}, seed {run['seed']}"
         found.append({**run, "name": name})
     return found
+
+
+def _short(files: Sequence[str]) -> dict[str, str]:
+    """Names of files without their folders, where that leaves them different."""
+    names = {file: "+".join(Path(one).name for one in file.split(",")) for file in files}
+    if len(set(names.values())) == len(names):
+        return names
+    return {file: file for file in files}
 
 
 def notes_of(run: Any, job: Job, traffic: Traffic) -> list[str]:
@@ -75,6 +84,18 @@ def notes_of(run: Any, job: Job, traffic: Traffic) -> list[str]:
             f"{job.file}: no replica here shows {', '.join(unknown)}: queries of it find nothing"
         )
     for model in run.models:
+        engine = model.engine
+        known = engine.profile.split("-")[0].lower()
+        if known not in engine.workload.model.lower() and known not in engine.source.lower():
+            notes.append(
+                f"{job.file}: {engine.workload.model} is modelled as {engine.profile}; --profile "
+                "takes another"
+            )
+        if 0 < engine.workload.gpus < engine.gpus:
+            notes.append(
+                f"{job.file}: {model.name} asks for {engine.workload.gpus} GPU, {engine.profile} "
+                f"has {engine.gpus}: these are counted"
+            )
         if model.spec is None:
             notes.append(f"{job.file}: nothing scales {model.name}, it keeps its replicas")
             continue

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from stoker.replay.agenda import Agenda
 from stoker.replay.nodes import Nodes
 from stoker.replay.readiness import verdict
-from stoker.replay.setup import Setup, Spread
-from stoker.resources.workload import Workload
+from stoker.replay.servers import Served
+from stoker.replay.setup import Setup
 from stoker.scaling.observation import PodStatus, TargetStatus
 from stoker.simulator.fleet.fleet import Fleet
 from stoker.targets.base import Pod
@@ -46,6 +46,7 @@ class Life:
     requests: int = 0  # that it answered
     node: int | None = None
     backoff: CrashBackOff = field(default_factory=CrashBackOff)
+    was_there: bool = False  # before the run began
     turn: int = 0  # counts starts and deletions: what was planned before does not count any more
 
     @property
@@ -69,15 +70,14 @@ class Pods:
 
     def __init__(
         self,
-        workload: Workload,
         app: int,
-        startup: Spread,
+        engine: Served,
         fleet: Fleet,
         agenda: Agenda,
         nodes: Nodes,
         setup: Setup,
     ) -> None:
-        self.workload = workload
+        self.workload = engine.workload
         self.app = app
         self.lives: list[Life] = []  # all there ever were
         self.on_started: Callable[[Life], None] = lambda _: None
@@ -85,12 +85,13 @@ class Pods:
         self.on_gone: Callable[[Life], None] = lambda _: None
         self.on_change: Callable[[], None] = lambda: None
         self.desired = 0
-        self._startup = startup
+        self._startup = engine.startup
+        self._gpus = engine.gpus
         self._fleet = fleet
         self._agenda = agenda
         self._nodes = nodes
         self._setup = setup
-        self._numbers = random.Random(f"{setup.seed} {workload.name}")  # noqa: S311
+        self._numbers = random.Random(f"{setup.seed} {self.workload.name}")  # noqa: S311
         self._present: list[Life] = []
         self._status: TargetStatus | None = None
 
@@ -132,7 +133,8 @@ class Pods:
         self.desired = replicas
         for _ in range(replicas):
             life = self._create(0.0)
-            life.node = self._nodes.take_at_once(self.workload.gpus)
+            life.was_there = True
+            life.node = self._nodes.take_at_once(self._gpus)
             life.scheduled = life.started = life.opened = 0.0
             life.slot = self._fleet.add(self.app)
             self.on_started(life)
@@ -180,7 +182,7 @@ class Pods:
 
         def on_node(node: int | None, at: float) -> None:
             if life.turn != turn:  # it was deleted while it waited
-                self._nodes.give_back(node, self.workload.gpus, at)
+                self._nodes.give_back(node, self._gpus, at)
                 return
             life.node, life.scheduled = node, at
             life.ready_changed = at
@@ -188,7 +190,7 @@ class Pods:
             self._agenda.at(at + delay, lambda: self._start(life, turn, at + delay))
             self._changed()
 
-        self._nodes.take(self.workload.gpus, now, on_node)
+        self._nodes.take(self._gpus, now, on_node)
 
     def _start(self, life: Life, turn: int, now: float) -> None:
         if life.turn != turn:
@@ -268,7 +270,7 @@ class Pods:
         turn = life.turn
         if life.slot is None:  # nothing runs yet
             if life.scheduled is not None:
-                self._nodes.give_back(life.node, self.workload.gpus, now)
+                self._nodes.give_back(life.node, self._gpus, now)
             self._end(life, now)
             return
         if self._fleet.drain(life.slot):
@@ -293,7 +295,7 @@ class Pods:
         assert life.slot is not None  # noqa: S101 - it was started
         self.on_gone(life)
         self._fleet.remove(life.slot)
-        self._nodes.give_back(life.node, self.workload.gpus, now)
+        self._nodes.give_back(life.node, self._gpus, now)
         self._end(life, now)
 
     def _end(self, life: Life, now: float) -> None:

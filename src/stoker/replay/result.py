@@ -126,12 +126,7 @@ def _held(latencies: Latencies) -> Json:
 
 def _starts(lives: Sequence[Life]) -> Json:
     """Cold starts: how many, how long from the pod to its readiness, and which were in vain."""
-    begun = [life for life in lives if life.started is not None and life.created < life.started]
-    begun += [
-        life
-        for life in lives
-        if life.started is not None and life.created == life.started and life.ready != 0.0
-    ]
+    begun = [life for life in lives if life.started is not None and not life.was_there]
     took = [life.ready - life.created for life in begun if life.ready is not None]
     return {
         "count": len(begun),

@@ -115,9 +115,8 @@ class Run:
 
     def _model(self, app: int, application: Application, engine: Served, nodes: Nodes) -> Model:
         pods = Pods(
-            application.workload,
             app,
-            engine.startup,
+            engine,
             self.fleet,
             self.agenda,
             nodes,

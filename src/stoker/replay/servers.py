@@ -24,11 +24,12 @@ class Served:
     model: str  # on its metrics
     profile: str
     startup: Spread
+    source: str = ""  # what its command serves, where requests call it otherwise
 
     @property
     def gpus(self) -> int:
-        """That a replica takes: as its Deployment says, else as its profile."""
-        return self.workload.gpus or self.server.profile.gpus
+        """That a replica takes: as its Deployment says, but as many as its profile has."""
+        return max(self.workload.gpus, self.server.profile.gpus)
 
 
 def served(workload: Workload, setup: Setup, hash_tokens: int | None) -> Served:
@@ -63,7 +64,7 @@ def served(workload: Workload, setup: Setup, hash_tokens: int | None) -> Served:
         prefix_caching=options.enable_prefix_caching,
     )
     startup = setup.startup or Spread(options.startup, options.startup)
-    return Served(workload, server, options.name, engine.profile, startup)
+    return Served(workload, server, options.name, engine.profile, startup, options.model)
 
 
 def _parsed(arguments: tuple[str, ...], workload: Workload) -> Options:
