@@ -3,105 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TextIO
 
 from stoker.errors import InputError, InputErrors, Place
-from stoker.metrics.monitors import ServiceFacts
-from stoker.resources import helmvalues, horizontaljoining
-from stoker.resources.authentication import AUTHENTICATIONS, Authentication, read_authentication
-from stoker.resources.bystanders import BYSTANDERS, read_bystander
-from stoker.resources.charts import ChartReader
-from stoker.resources.customresources import KINDS as CUSTOM_KINDS
-from stoker.resources.customresources import CustomResources
-from stoker.resources.document import Document, Manifest, Origin
-from stoker.resources.environment import Sources, source_values
+from stoker.resources.contents import Application, Bundle, Reading, Skipped, Unattached
+from stoker.resources.document import Document
 from stoker.resources.horizontalrules import DEFAULT_KUBERNETES
-from stoker.resources.kubernetes import UnknownModelError, read_deployment
+from stoker.resources.joining import Options, Reader, position
 from stoker.resources.loading import load_documents
-from stoker.resources.monitoring import (
-    MONITORS,
-    PlacedMonitor,
-    read_placed_monitor,
-    read_service,
-)
-from stoker.resources.scaledobject import read_scaled_object
-from stoker.resources.translation import Ignored, Translation, unknown_field
-from stoker.resources.validation import did_you_mean
-from stoker.resources.workload import Workload
-from stoker.scaling.spec import ScalingSpec
 
-_READ = (
-    "Deployment", "StatefulSet", "ScaledObject", "HorizontalPodAutoscaler", "Secret", "ConfigMap",
-    "Service",
-    *MONITORS, *CUSTOM_KINDS, *AUTHENTICATIONS, *BYSTANDERS,
-)  # fmt: skip
-
-
-_POD_TEMPLATE = "It is no field of a pod: the API server drops it, or refuses it under --validate"
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """A model server and, where something scales it, how."""
-
-    workload: Workload
-    scaling: ScalingSpec | None  # None: a fixed number of replicas
-    origin: Place
-    deployment: Manifest
-    scaled_object: Manifest | None
-    from_chart: bool = False  # rendered from Helm values
-    translation: Translation | None = None  # of the custom resource that it was made of
-    horizontal: Manifest | None = None  # an HPA that a user wrote, where it is what scales
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A document, or a part of one, that has no part in serving or scaling here."""
-
-    what: str
-    reason: str
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Unattached:
-    """A ScaledObject whose target is not run from these files; it can still be looked at."""
-
-    scaling: ScalingSpec
-    manifest: Manifest
-    deployment: Manifest | None = None  # None: its target is not in the files
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """What was read. ``documents`` are the raw ones, with places.
-
-    ``monitors`` and ``services`` say what is scraped. ``objects`` are all Kubernetes objects, those
-    of unknown kinds and those that Helm values and custom resources become among them. ``ignored``
-    are fields that the controller of a custom resource takes no notice of.
-    """
-
-    applications: tuple[Application, ...]
-    skipped: tuple[Skipped, ...]
-    documents: tuple[Document, ...] = field(repr=False)
-    monitors: tuple[PlacedMonitor, ...] = ()
-    services: tuple[ServiceFacts, ...] = ()
-    unattached: tuple[Unattached, ...] = ()
-    objects: tuple[Manifest, ...] = field(default=(), repr=False)
-    ignored: tuple[Ignored, ...] = ()
-    authentications: tuple[Authentication, ...] = ()
-    sources: Sources = field(default_factory=dict, repr=False)  # Secrets and ConfigMaps
-    translated: tuple[Manifest, ...] = ()  # documents that other objects were made of
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What could be read of files, and everything that is wrong with the rest."""
-
-    bundle: Bundle
-    unreadable: tuple[InputError, ...]  # no files, or not YAML
-    refused: tuple[InputError, ...]  # objects that a cluster would refuse or could not run
+__all__ = ["Application", "Bundle", "Reading", "Skipped", "Unattached", "inspect", "load"]
 
 
 def load(
@@ -127,7 +38,7 @@ def load(
         InputErrors: everything that is wrong in all documents, in the order of places.
     """
     documents, unreadable = load_documents(paths, stdin)
-    options = _Options(release, namespace, kubernetes_version, as_kserve)
+    options = Options(release, namespace, kubernetes_version, as_kserve)
     reader = _read(documents, options)
     errors = [*unreadable, *reader.errors, *reader.missing]
     if not errors and not reader.applications:
@@ -151,7 +62,7 @@ def inspect(
     A ScaledObject may stand alone here: its target can be in the cluster already.
     """
     documents, unreadable = load_documents(paths, stdin)
-    options = _Options(release, namespace, kubernetes_version, as_kserve)
+    options = Options(release, namespace, kubernetes_version, as_kserve)
     reader = _read(documents, options)
     return Reading(
         reader.bundle(documents),
@@ -160,8 +71,8 @@ def inspect(
     )
 
 
-def _read(documents: Iterable[Document], options: _Options) -> _Reader:
-    reader = _Reader(options)
+def _read(documents: Iterable[Document], options: Options) -> Reader:
+    reader = Reader(options)
     for document in documents:
         reader.read(document)
     reader.finish()
@@ -169,14 +80,10 @@ def _read(documents: Iterable[Document], options: _Options) -> _Reader:
 
 
 def _order(error: InputError) -> tuple[str, int, int, str]:
-    return *_position(error.place or Place("")), error.message
+    return *position(error.place or Place("")), error.message
 
 
-def _position(place: Place) -> tuple[str, int, int]:
-    return place.file, place.line or 0, place.column or 0
-
-
-def _nothing(paths: Sequence[str], reader: _Reader) -> InputError:
+def _nothing(paths: Sequence[str], reader: Reader) -> InputError:
     """There is nothing to run; the hint says why, as far as it is known."""
     told = [f"{item.what}: {item.reason}" for item in reader.skipped]
     told += [f"{item.message}, {item.fix}" for item in reader.ignored]
@@ -191,347 +98,3 @@ def _nothing(paths: Sequence[str], reader: _Reader) -> InputError:
         hint="; ".join(told[:3]) + more if told else expected,
         place=Place(paths[0]) if len(paths) == 1 else None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How files are read: see :func:`load`."""
-
-    release: str
-    namespace: str
-    kubernetes_version: str
-    as_kserve: bool
-
-
-class _Reader:
-    """Collects what the documents say; objects refer to each other, so they are joined last."""
-
-    def __init__(self, options: _Options) -> None:
-        self.errors: list[InputError] = []
-        self.missing: list[InputError] = []  # what would be needed to run, though not to look
-        self.applications: list[Application] = []
-        self.unattached: list[Unattached] = []
-        self.objects: list[Manifest] = []
-        self.skipped: list[Skipped] = []
-        self.monitors: list[PlacedMonitor] = []
-        self.services: list[ServiceFacts] = []
-        self.authentications: list[Authentication] = []
-        self._namespace = options.namespace
-        self.ignored: list[Ignored] = []
-        self.translated: list[Manifest] = []
-        self._charts = ChartReader(options.release, options.namespace)
-        self._custom = CustomResources(options.namespace, as_kserve=options.as_kserve)
-        self._sources: dict[tuple[str, str], dict[str, str]] = {}
-        self._deployments: list[Manifest] = []
-        self._scaled_objects: list[Manifest] = []
-        self._horizontal: list[Manifest] = []
-        self._kubernetes_version = options.kubernetes_version
-        self._names: set[str] = set()
-
-    def bundle(self, documents: Sequence[Document]) -> Bundle:
-        """What was collected."""
-        return Bundle(
-            tuple(self.applications),
-            tuple(self.skipped),
-            tuple(documents),
-            tuple(self.monitors),
-            tuple(self.services),
-            tuple(self.unattached),
-            tuple(self.objects),
-            tuple(sorted(self.ignored, key=lambda one: _position(one.place))),
-            tuple(self.authentications),
-            self._sources,
-            tuple(self.translated),
-        )
-
-    def read(self, document: Document) -> None:
-        """One document. Lists of kind ``List`` are opened."""
-        content = document.value
-        if "kind" not in content and "apiVersion" not in content:
-            if self._looks_like_values(document):
-                self._charts.read(document)
-        elif content.get("kind") == "List" and isinstance(content.get("items"), list):
-            for index, item in enumerate(content["items"]):
-                if isinstance(item, dict):
-                    self._sort(Manifest(item, _inside(document, index)))
-        else:
-            self._sort(Manifest(content, Origin(document)))
-
-    def _sort(self, manifest: Manifest) -> None:
-        kind = manifest.kind
-        self.objects.append(manifest)
-        if self._custom.read(manifest):
-            return
-        joined_last = {
-            "Deployment": self._deployments,
-            "StatefulSet": self._deployments,
-            "ScaledObject": self._scaled_objects,
-            "HorizontalPodAutoscaler": self._horizontal,
-        }
-        if kind in joined_last:
-            joined_last[kind].append(manifest)
-        elif kind in {"Secret", "ConfigMap"}:
-            self._sources[kind, manifest.name] = source_values(manifest.content)
-        elif kind == "Service" or kind in MONITORS:
-            self._scraped(manifest)
-        elif kind in AUTHENTICATIONS:
-            self._authentication(manifest)
-        elif kind in BYSTANDERS:
-            reason, errors = read_bystander(manifest)
-            self.errors.extend(errors)
-            self.skipped.append(Skipped(f"{kind} {manifest.name}", reason, manifest.place()))
-        elif not kind:
-            self._error("`kind` is required", manifest.place())
-        elif kind not in CUSTOM_KINDS and kind.lower() in {known.lower() for known in _READ}:
-            hint = did_you_mean(kind, _READ)
-            self._error(f"unknown kind `{kind}`", manifest.place("kind"), hint)
-        else:
-            what = f"{kind} {manifest.name}".strip()
-            version = f"{manifest.api_version} of " if kind in CUSTOM_KINDS else ""
-            reason = f"{version or 'kind '}{kind} is not read"
-            self.skipped.append(Skipped(what, reason, manifest.place()))
-
-    def _authentication(self, manifest: Manifest) -> None:
-        found, errors = read_authentication(manifest, self._namespace)
-        self.errors.extend(errors)
-        if found is not None:
-            self.authentications.append(found)
-
-    def _scraped(self, manifest: Manifest) -> None:
-        try:
-            if manifest.kind in MONITORS:
-                self.monitors.append(read_placed_monitor(manifest, self._namespace))
-            else:
-                self.services.append(read_service(manifest, self._namespace))
-        except InputError as error:
-            self.errors.append(error)
-
-    def _looks_like_values(self, document: Document) -> bool:
-        if helmvalues.looks_like_values(document.value):
-            return True
-        known = ("kind", "apiVersion", "servingEngineSpec", "routerSpec")
-        hints = (did_you_mean(key, known) for key in document.value)
-        self._error(
-            "neither a Kubernetes object (no `kind`) nor production-stack values "
-            "(no `servingEngineSpec`)",
-            document.place(),
-            next((hint for hint in hints if hint), None),
-        )
-        return False
-
-    def _error(self, message: str, place: Place, hint: str | None = None) -> None:
-        self.errors.append(InputError(message, hint=hint, place=place))
-
-    def _join(
-        self,
-        deployment: Manifest,
-        scaled_object: Manifest | None,
-        sources: Sources,
-        *,
-        from_chart: bool = False,
-        translation: Translation | None = None,
-    ) -> None:
-        """Read a Deployment and what scales it, and keep them or what is wrong with them."""
-        unknown: list[InputError] | None = None if translation is None else []
-        workload, errors = read_deployment(deployment, self._namespace, sources, unknown)
-        if translation is not None:
-            notices = (unknown_field(one, _POD_TEMPLATE, translation.name) for one in unknown or ())
-            self.ignored.extend(notices)
-        scaling: ScalingSpec | None = None
-        if scaled_object is not None:
-            scaling, more = read_scaled_object(scaled_object, self._namespace)
-            places = {error.place for error in errors}
-            errors += tuple(error for error in more if error.place not in places)
-        for error in errors:
-            only_to_run = isinstance(error, UnknownModelError)
-            (self.missing if only_to_run else self.errors).append(error)
-            if only_to_run:
-                what = f"{deployment.kind} {deployment.name}"
-                self.skipped.append(Skipped(what, error.message, deployment.place()))
-        if errors:
-            if scaled_object is not None and scaling is not None:
-                self.unattached.append(Unattached(scaling, scaled_object, deployment))
-            return
-        if workload is None:
-            what = f"{deployment.kind} {deployment.name}"
-            self.skipped.append(Skipped(what, "no container runs vLLM", deployment.place()))
-            if scaled_object is not None and scaling is not None:
-                self.unattached.append(Unattached(scaling, scaled_object, deployment))
-                reason, place = f"it scales {what}, which is not run", scaled_object.place()
-                self.skipped.append(Skipped(f"ScaledObject {scaled_object.name}", reason, place))
-            return
-        if workload.replicas is None and scaled_object is None:
-            workload = replace(workload, replicas=1)  # the API server's default
-        origin = deployment.place()
-        self.applications.append(
-            Application(
-                workload, scaling, origin, deployment, scaled_object, from_chart, translation
-            )
-        )
-
-    def _translated(self, one: Translation) -> None:
-        """What the controller of a custom resource makes of it."""
-        self.ignored.extend(one.ignored)
-        if one.deployment is not None:
-            self.objects.extend(one.objects)
-            self.translated.append(one.source)
-            if one.autoscaler is not None:
-                self._horizontal.append(one.autoscaler)
-            self._join(one.deployment, one.scaled_object, self._sources, translation=one)
-            return
-        self.skipped.append(Skipped(one.name, one.skipped, one.source.place()))
-        if one.scaled_object is not None:
-            scaling, errors = read_scaled_object(one.scaled_object, self._namespace)
-            self.errors.extend(errors)
-            if scaling is not None:
-                self.unattached.append(Unattached(scaling, one.scaled_object))
-
-    def finish(self) -> None:
-        """Join Deployments with their ScaledObjects, and check what only shows together."""
-        self._finish_charts()
-        for translation in self._custom.translations():
-            self._translated(translation)
-        self.errors.extend(self._custom.errors)
-        targets = self._targets()
-        names: dict[str, Manifest] = {}
-        self._names = {_workload_name(deployment) for deployment in self._deployments}
-        for deployment in self._deployments:
-            name = _workload_name(deployment)
-            if name in names:
-                message = f"two {deployment.kind}s have the name `{deployment.name}`"
-                place = deployment.place("metadata", "name")
-                self._error(message, place, f"the other is at {names[name].place()}")
-                continue
-            names[name] = deployment
-            scaled_object_of = targets.pop(name, None)
-            self._join(deployment, scaled_object_of, self._sources)
-        for scaled_object in targets.values():
-            self._attach(scaled_object)
-        self._attach_horizontal()
-
-    def _finish_charts(self) -> None:
-        """Everything that the chart makes of values."""
-        self.errors.extend(self._charts.errors)
-        self.ignored.extend(self._charts.ignored)
-        for model, reason, place in self._charts.not_rendered:
-            self.skipped.append(Skipped(f"model {model}", reason, place))
-        for one in self._charts.rendered:
-            self.objects.append(one.deployment)
-            if one.scaled_object is not None:
-                self.objects.append(one.scaled_object)
-            sources = {**self._sources, **one.sources}
-            self._join(one.deployment, one.scaled_object, sources, from_chart=True)
-        for manifest in self._charts.others:
-            self.objects.append(manifest)
-            if manifest.kind == "Service" or manifest.kind in MONITORS:
-                self._scraped(manifest)
-
-    def _targets(self) -> dict[str, Manifest]:
-        """The ScaledObjects of the documents, by what they scale."""
-        targets: dict[str, Manifest] = {}
-        for scaled_object in self._scaled_objects:
-            target = _target_name(scaled_object)
-            if target in targets:
-                other = targets[target]
-                message = f"two ScaledObjects scale `{target}`, the other is `{other.name}`"
-                place = scaled_object.place("spec", "scaleTargetRef", "name")
-                self._error(message, place, f"see {other.place()}: KEDA's webhook refuses this")
-                continue
-            targets[target] = scaled_object
-        return targets
-
-    def _attach_horizontal(self) -> None:
-        """Give every HPA to the workload that it scales."""
-        hpas, errors = horizontaljoining.read_all(
-            self._horizontal, self._namespace, self._kubernetes_version
-        )
-        self.errors.extend(errors)
-        by_target: dict[str, list[horizontaljoining.Horizontal]] = {}
-        for hpa in hpas:
-            by_target.setdefault(_target_name(hpa.manifest), []).append(hpa)
-        for index, application in enumerate(self.applications):
-            own = by_target.pop(_workload_name(application.deployment), None)
-            if own is None:
-                continue
-            joined = horizontaljoining.join(
-                application.scaling, own, application.workload.pod_labels
-            )
-            self.errors.extend(joined.errors)
-            for manifest, reason in joined.idle:
-                what = f"HorizontalPodAutoscaler {manifest.name}"
-                self.skipped.append(Skipped(what, reason, manifest.place()))
-            self.applications[index] = replace(
-                application, scaling=joined.scaling, horizontal=joined.manifest
-            )
-        for target, left in by_target.items():
-            for hpa in left:
-                self._without_target(hpa, target)
-
-    def _without_target(self, hpa: horizontaljoining.Horizontal, target: str) -> None:
-        """An HPA whose workload is not run: it is another's, or it is not there at all."""
-        what = f"HorizontalPodAutoscaler {hpa.manifest.name}"
-        if target in self._charts.deployments | self._names:
-            reason = f"it scales {hpa.spec.target}, which is not run"
-            self.skipped.append(Skipped(what, reason, hpa.manifest.place()))
-            return
-        place = hpa.manifest.place("spec", "scaleTargetRef", "name")
-        there = sorted(application.workload.name for application in self.applications)
-        hint = did_you_mean(target, there) or (
-            f"there is {', '.join(there)}" if there else "there is no Deployment at all"
-        )
-        message = (
-            f"the scale target `{hpa.spec.target}` of HPA {hpa.spec.name} is not in these files"
-        )
-        self.missing.append(InputError(message, hint=hint, place=place))
-
-    def _attach(self, scaled_object: Manifest) -> None:
-        """A ScaledObject whose Deployment is not a document: the chart may have rendered it."""
-        scaling, errors = read_scaled_object(scaled_object, self._namespace)
-        self.errors.extend(errors)
-        if scaling is None:
-            return
-        place = scaled_object.place("spec", "scaleTargetRef", "name")
-        target = _target_name(scaled_object)
-        for index, application in enumerate(self.applications):
-            if _workload_name(application.deployment) != target:
-                continue
-            if application.scaled_object is not None:
-                other = application.scaled_object.place()
-                message = f"`{target}` is scaled by another ScaledObject already"
-                self._error(message, place, f"see {other}: KEDA's webhook refuses this")
-                return
-            self.applications[index] = replace(
-                application, scaling=scaling, scaled_object=scaled_object
-            )
-            return
-        if target in self._charts.deployments | self._names:
-            return  # it is there, and what is wrong with it has been told
-        there = sorted(application.workload.name for application in self.applications)
-        there += sorted(item.what for item in self.skipped if item.what.startswith("Deployment "))
-        hint = did_you_mean(target, there) if target == scaling.target.name else None
-        if hint is None:
-            hint = f"there is {', '.join(there)}" if there else "there is no Deployment at all"
-        message = f"the scale target `{scaling.target}` is not in these files"
-        self.missing.append(InputError(message, hint=hint, place=place))
-        self.unattached.append(Unattached(scaling, scaled_object))
-
-
-def _workload_name(manifest: Manifest) -> str:
-    """The name of a workload as :func:`_target_name` has it."""
-    return manifest.name if manifest.kind == "Deployment" else f"{manifest.kind} {manifest.name}"
-
-
-def _target_name(manifest: Manifest) -> str:
-    """The Deployment that a ScaledObject scales, as written; with its kind if it is another."""
-    spec = manifest.content.get("spec")
-    target = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
-    if not isinstance(target, dict):
-        return ""
-    kind = str(target.get("kind") or "Deployment")
-    name = str(target.get("name", ""))
-    # The Deployment of a VLLMRuntime has its name, and follows its scale.
-    return name if kind.lower() in {"deployment", "vllmruntime"} else f"{kind} {name}"
-
-
-def _inside(document: Document, index: int) -> Origin:
-    return Origin(document, lambda path: ("items", index, *path))
