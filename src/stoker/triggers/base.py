@@ -117,6 +117,7 @@ class TriggerContext:
     endpoints: EndpointsFunction | None = None
     pushed: MetricStore | None = None  # what takes the place of the otel add-on
     pool: Pool = field(default_factory=Pool)
+    memory: dict[str, float] = field(default_factory=dict)  # outlives a trigger that is built anew
     metrics_adapter: QueryFunction | None = None
     external_metrics: QueryFunction | None = None
 

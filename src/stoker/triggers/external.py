@@ -71,7 +71,8 @@ class ExternalTrigger:
         self.peer = Peer(given.text("scalerAddress"), tls if secured else None)
         self.metadata = scaler_metadata(spec, context)
         self._name, self._namespace = context.name, context.namespace
-        self._targets: dict[str, float] = {}  # as the HPA was made, by the name of the metric
+        # as the HPA was made, by the name of the metric: known still when the scaler is gone
+        self._targets = context.memory
         self._pool = context.pool
         self._client: Lease[Any] | None = None
 
@@ -99,7 +100,7 @@ class ExternalTrigger:
             failed = (self._failed(name, error) for name in names)
             return tuple(replace(reading, missing=Missing.SPECS) for reading in failed)
         if not self._targets:
-            self._targets = targets
+            self._targets.update(targets)
         return tuple([await self._metric(name, targets) for name in self._targets])
 
     async def stream_active(self) -> AsyncIterator[bool]:

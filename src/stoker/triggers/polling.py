@@ -89,6 +89,7 @@ class PolledTrigger:
         self._context_for = context_for
         # what the HPA reads by itself KEDA neither counts nor tries again
         self._is_kedas = spec.type not in RESOURCE_TRIGGERS and spec.metric is None
+        self._memory: dict[str, float] = {}
         self._hidden: tuple[str, ...] = ()
         self._trigger: Trigger | None = None
         self._trigger = self._built()
@@ -134,7 +135,7 @@ class PolledTrigger:
             await trigger.close()
 
     def _built(self) -> Trigger:
-        context = self._context_for(self.spec)
+        context = replace(self._context_for(self.spec), memory=self._memory)
         made = SUPPORTED.get(self.spec.type)
         given = Given(self.spec.metadata, context.auth, context.env)
         secrets = secret_values(made.PARAMETERS if made is not None else (), given)
