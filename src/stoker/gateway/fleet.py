@@ -338,6 +338,9 @@ class Fleet:
         if seat.writer is not writer:
             return
         if seat.latest is not None:
+            for model, incoming in seat.incoming.items():  # told sooner than the other counts
+                if model in seat.latest["models"]:
+                    seat.latest["models"][model]["incoming"] = incoming
             self._past.append(past(seat.latest))
         seat.writer = None
         seat.latest = None

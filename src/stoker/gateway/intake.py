@@ -105,24 +105,24 @@ class Intake:
     def _engine(self, exchange: Exchange, path: bytes) -> None:
         """``/engines/MODEL/PATH``: any path of the engine. Names of models may have slashes."""
         self._admit(exchange)
-        rest = unquote(path.removeprefix(_ENGINES).decode("ascii"))
-        known = self._plane.dispatcher.resolve
-        cuts = [index for index, letter in enumerate(rest) if letter == "/"] + [len(rest)]
-        cut = next((cut for cut in reversed(cuts) if known(rest[:cut])), None)
-        if cut is None:
-            refusal = Refusal.unknown_model(rest.partition("/")[0], self._plane.dispatcher.models)
+        raw = path.removeprefix(_ENGINES)
+        cuts = [index for index, letter in enumerate(raw) if letter == ord("/")] + [len(raw)]
+        known = ((_plain(raw[:cut]), raw[cut:]) for cut in reversed(cuts))
+        resolve = self._plane.dispatcher.resolve
+        name, rest = next(((n, rest) for n, rest in known if resolve(n)), (None, b""))
+        model = None if name is None else resolve(name)
+        if model is None:
+            first = _plain(raw.partition(b"/")[0])
+            refusal = Refusal.unknown_model(first, self._plane.dispatcher.models)
             self._count(refusal)
             raise refusal
-        target = rest[cut:] or "/"
+        target = _plain(rest) or "/"
         admin = exchange.sender is not None and exchange.sender.admin
         if openai.is_administration(target) and not admin:
             message = f"{target} administers the engine; it takes an API key with `admin: true`."
             raise Refusal(403, "invalid_request_error", message, code="administration")
-        depth = rest[:cut].count("/")
-        raw = path.removeprefix(_ENGINES).split(b"/", depth + 1)
-        tail = b"/" + raw[-1] if len(raw) > depth + 1 else b"/"
-        exchange.path = tail + exchange.path[len(path) :]
-        self._send(exchange, known(rest[:cut]) or "")
+        exchange.path = (rest or b"/") + exchange.path[len(path) :]
+        self._send(exchange, model)
 
     def _admit(self, exchange: Exchange) -> None:
         """Ask for the API key, and whether its holder may send one more."""
@@ -237,6 +237,10 @@ class Intake:
             waits=dispatcher.held(name) > 0,
             created=self._plane.created,
         )
+
+
+def _plain(path: bytes) -> str:
+    return unquote(path.decode("latin-1"))
 
 
 def _head(exchange: Exchange) -> bytes:

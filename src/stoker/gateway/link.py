@@ -85,6 +85,7 @@ class Link:
             return
         if op == "models":
             plane.set_models(wire.read_models(message))
+            self._send(wire.line("dump", snapshot=dump(plane), id=None))
         elif op == "endpoints":
             plane.set_endpoints(message["model"], wire.read_endpoints(message))
             self._seq = message["seq"]
@@ -121,6 +122,7 @@ class Link:
         plane.on_change = self._changed
         plane.on_held = self._held
         plane.page = self._page if config.workers > 1 else None
+        self._send(wire.line("dump", snapshot=dump(plane), id=None))
         self._send(wire.line("serving"))
         self._tell_depths()
         if first:
