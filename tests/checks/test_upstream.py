@@ -173,3 +173,24 @@ def test_a_refusal_quotes_who_refuses(old: str, new: str, code: str, words: str)
     assert finding.code == code
     assert words in finding.why
     assert finding.resource == "ScaledObject so"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resources: [scaledobject.yaml]\nnamePrefix: prod-\n",
+        "apiVersion: v2\nname: my-chart\nversion: 0.1.0\n",
+        "replicas: 3\nimage: nginx\n",
+    ],
+)
+def test_files_of_other_tools_are_no_errors_where_one_only_looks(text: str) -> None:
+    (finding,) = found(text)
+    assert (finding.code, finding.severity) == ("not-read", "info")
+    with pytest.raises(InputErrors):
+        load(["-"], stdin=io.StringIO(text))
+
+
+def test_a_slip_in_the_name_of_values_is_an_error() -> None:
+    (finding,) = found("servingEngineSpecs: {}\n")
+    assert finding.code == "refused"
+    assert finding.hint == "did you mean `servingEngineSpec`?"

@@ -127,7 +127,7 @@ class Reader:
             self.errors.extend(errors)
             self.skipped.append(Skipped(f"{kind} {manifest.name}", reason, manifest.place()))
         elif not kind:
-            self._error("`kind` is required", manifest.place())
+            self._no_kind(manifest)
         elif kind not in CUSTOM_KINDS and kind.lower() in {known.lower() for known in _READ}:
             hint = did_you_mean(kind, _READ)
             self._error(f"unknown kind `{kind}`", manifest.place("kind"), hint)
@@ -152,18 +152,32 @@ class Reader:
         except InputError as error:
             self.errors.append(error)
 
+    def _no_kind(self, manifest: Manifest) -> None:
+        is_chart = manifest.api_version in {"v1", "v2"}
+        if is_chart and {"name", "version"} <= manifest.content.keys():  # a Chart.yaml
+            self._foreign("a description of a Helm chart", manifest.place())
+        else:
+            self._error("`kind` is required", manifest.place())
+
     def _looks_like_values(self, document: Document) -> bool:
         if helmvalues.looks_like_values(document.value):
             return True
         known = ("kind", "apiVersion", "servingEngineSpec", "routerSpec")
-        hints = (did_you_mean(key, known) for key in document.value)
-        self._error(
+        hint = next((hint for key in document.value if (hint := did_you_mean(key, known))), None)
+        message = (
             "neither a Kubernetes object (no `kind`) nor production-stack values "
-            "(no `servingEngineSpec`)",
-            document.place(),
-            next((hint for hint in hints if hint), None),
+            "(no `servingEngineSpec`)"
         )
+        if hint is not None:
+            self._error(message, document.place(), hint)
+        else:
+            self._foreign(message, document.place())
         return False
+
+    def _foreign(self, message: str, place: Place) -> None:
+        """A document of others, such as a kustomization: nothing to run, and nothing wrong."""
+        self.missing.append(InputError(message, place=place))
+        self.skipped.append(Skipped("", message, place))
 
     def _error(self, message: str, place: Place, hint: str | None = None) -> None:
         self.errors.append(InputError(message, hint=hint, place=place))
