@@ -151,6 +151,17 @@ FAULTS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("polling-not-used", "info", [GOOD], {"pollingInterval": 5}),
     ("double-slash", "info", [GOOD], {"trigger": meta(serverAddress="http://p:9090/")}),
     ("unbuildable-trigger", "error", [GOOD], {"trigger": {"type": "promtheus"}}),
+    (
+        "activation-target-unread",
+        "error",
+        [GOOD],
+        {
+            "trigger": {"name": "a"},
+            "advanced": {
+                "scalingModifiers": {"formula": "a", "target": "2", "activationTarget": "x"}
+            },
+        },
+    ),
     ("unknown-time-zone", "error", [GOOD], {"trigger": {"type": "cron", "metadata": BERMUDA}}),
 ]
 # shown in test_examples.py and test_surroundings.py: they look at other objects, too
@@ -158,7 +169,8 @@ SHOWN_ELSEWHERE = {
     "replica-count-ignored", "no-termination-grace", "start-longer-than-probes",
     "shutdown-longer-than-grace", "surge-needs-gpus", "no-disruption-budget",
     "more-replicas-than-gpus", "no-readiness-probe",
-    "authentication-without-mode", "paused", "needs-newer-keda", "needs-newer-kubernetes",
+    "authentication-without-mode", "paused", "takes-over-autoscaler",
+    "needs-newer-keda", "needs-newer-kubernetes",
 }  # fmt: skip
 
 CLEAN: list[tuple[str, list[str], dict[str, Any]]] = [

@@ -263,6 +263,18 @@ def test_a_second_autoscaler_of_the_same_deployment_is_told() -> None:
     assert "webhook-refuses" not in codes(shared)
 
 
+def test_the_name_of_another_workloads_autoscaler_is_told() -> None:
+    def named(_: dict[str, Any], scaled_object: dict[str, Any]) -> None:
+        config = {"horizontalPodAutoscalerConfig": {"name": "mine"}}
+        scaled_object["spec"]["advanced"] = config
+
+    other = copy.deepcopy(AUTOSCALER)
+    other["spec"]["scaleTargetRef"]["name"] = "other"  # type: ignore[index]
+    assert "takes-over-autoscaler" in codes(other, change=named)
+    assert "takes-over-autoscaler" not in codes(AUTOSCALER, change=named)
+    assert "takes-over-autoscaler" not in codes(other)
+
+
 @pytest.mark.parametrize(
     ("change", "versions", "code"),
     [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from stoker.checks.base import Finding, Severity, Subject
 
@@ -24,6 +25,34 @@ def fallback_never_engages(subject: Subject) -> Iterator[Finding]:
     )
     place = subject.place("advanced", "scalingModifiers", "target")
     yield subject.finding("fallback-never-engages", Severity.ERROR, text, place)
+
+
+def activation_target_unread(subject: Subject) -> Iterator[Finding]:
+    """An ``activationTarget`` of a formula that is no number."""
+    path = ("advanced", "scalingModifiers", "activationTarget")
+    node: Any = subject.manifest.content.get("spec")
+    for key in path:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    if not isinstance(node, str) or not node or _is_number(node):
+        return
+    text = (
+        f'activationTarget "{node}" is not a number',
+        (
+            "KEDA cannot say whether the formula is active: Ready is True, Active stays Unknown, "
+            "and nothing goes to zero or wakes from it"
+        ),
+        'activationTarget: "0"',
+    )
+    place = subject.place(*path)
+    yield subject.finding("activation-target-unread", Severity.ERROR, text, place)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text and text == text.strip()
 
 
 def fallback_flaps_when_cached(subject: Subject) -> Iterator[Finding]:

@@ -83,6 +83,31 @@ def _told(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in labels.items()) or "there are none"
 
 
+def takes_over_autoscaler(subject: Subject) -> Iterator[Finding]:
+    """The name of an HPA that belongs to another workload."""
+    for manifest in subject.bundle.objects:
+        if manifest.kind != "HorizontalPodAutoscaler" or manifest.name != subject.scaling.hpa_name:
+            continue
+        spec = manifest.content.get("spec")
+        reference = spec.get("scaleTargetRef") if isinstance(spec, Mapping) else None
+        target = str(reference.get("name", "")) if isinstance(reference, Mapping) else ""
+        if not subject.scaling.horizontal_pod_autoscaler_name or (
+            target == subject.scaling.target.name
+        ):
+            continue
+        text = (
+            f"the HPA {manifest.name} belongs to {target}",
+            (
+                "KEDA takes an HPA of that name over and rewrites it, whatever it scales. The "
+                "webhook allows it, Ready is True, and the other workload is left without an "
+                "autoscaler"
+            ),
+            "another name, or none: KEDA then makes keda-hpa-" + subject.scaling.name,
+        )
+        path = ("advanced", "horizontalPodAutoscalerConfig", "name")
+        yield subject.finding("takes-over-autoscaler", Severity.ERROR, text, subject.place(*path))
+
+
 def missing_authentication(subject: Subject) -> Iterator[Finding]:
     """An ``authenticationRef`` to an object that is not there."""
     known = {(one.kind, one.name): one for one in subject.bundle.authentications}
