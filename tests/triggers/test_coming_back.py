@@ -71,3 +71,23 @@ async def test_a_peer_that_is_started_again_is_read_again() -> None:
     await trigger.close()
 
     assert told == ["TriggerAnswersAgain: s0-queue after 1 failed reads in 30 s"]
+
+
+async def test_a_peer_that_comes_late_gives_its_metric_the_name() -> None:
+    (port,) = servers.free_ports(1)
+    told: list[str] = []
+    trigger = polled("external", told, scalerAddress=f"127.0.0.1:{port}")
+
+    assert (await trigger.read(0.0)).metric_name == "s0-external"
+    assert list(trigger.records) == ["s0-external"]
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handler(Peer()),))
+    assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+    await server.start()
+    assert (await trigger.read(30.0)).metric_name == "s0-queue"
+    await server.stop(None)
+    await trigger.close()
+
+    assert list(trigger.records) == ["s0-queue"]
+    assert trigger.records["s0-queue"].errors == 1
+    assert told == ["TriggerAnswersAgain: s0-queue after 1 failed reads in 30 s"]

@@ -174,12 +174,9 @@ class PolledTrigger:
         )
 
     def _note(self, readings: tuple[TriggerReading, ...], now: float, latency: float) -> None:
+        there = {reading.metric_name for reading in readings}
         for reading in readings:
-            record = self.records.get(reading.metric_name)
-            if record is None:
-                self.records[reading.metric_name] = record = TriggerRecord(
-                    self.spec, reading.metric_name, reading.target
-                )
+            record = self._record(reading, there)
             since, count = record.failing_since, record.failed_in_a_row
             record.note(reading, now, latency)
             if not self._is_kedas:
@@ -193,12 +190,18 @@ class PolledTrigger:
                 told = f"after {count} failed reads in {now - since:.0f} s"
                 _log.info("%s answers again, %s", name, told)
                 self._on_change("TriggerAnswersAgain", f"{reading.metric_name} {told}")
-        # a metric that is no more: the placeholder of an external trigger that has now answered
-        there = {reading.metric_name for reading in readings}
-        for gone in [
-            name for name, one in self.records.items() if name not in there and not one.requests
-        ]:
-            del self.records[gone]
+
+    def _record(self, reading: TriggerReading, there: set[str]) -> TriggerRecord:
+        """Of the metric; the first one of an external trigger takes over the placeholder's."""
+        found = self.records.get(reading.metric_name)
+        if found is None:
+            gone = next((name for name in self.records if name not in there), None)
+            found = TriggerRecord(self.spec, reading.metric_name, reading.target)
+            if gone is not None:
+                found = self.records.pop(gone)
+                found.metric_name = reading.metric_name
+            self.records[reading.metric_name] = found
+        return found
 
 
 def _failed(readings: tuple[TriggerReading, ...]) -> bool:
