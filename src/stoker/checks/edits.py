@@ -56,9 +56,8 @@ def mended(text: str, edits: Iterable[Edit]) -> str:
     by_line: dict[int, list[Edit]] = {}
     for edit in edits:
         by_line.setdefault(edit.document.line, []).append(edit)
-    for line in sorted(
-        by_line, reverse=True
-    ):  # the last first: lines before it stay where they are
+    # the last document first: what stands before it stays in its place
+    for line in sorted(by_line, reverse=True):
         text = apply(text, by_line[line][0].document, by_line[line])
     return text
 
