@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint types format unit docs bench conformance lock protos changelog clean
+.PHONY: demo test lint types format unit docs bench bench-replay conformance lock protos changelog clean
 
 demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
 	@$(BIN)/stoker demo $(ARGS)
@@ -31,6 +31,9 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.dev               ## measures, prints, and says how
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-replay: $(VENV)/.dev        ## replays alone; TRACE=FILE for the hour
+	$(BIN)/python bench/run.py replay
 
 conformance: $(VENV)/.run         ## recorded decisions of the real controllers, below DATA=DIR
 	@$(BIN)/stoker conformance $(DATA)

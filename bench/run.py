@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-BENCHES = ("core", "check", "promql", "idle", "stream", "reaction", "triggers", "scaler")
+BENCHES = ("core", "check", "promql", "idle", "stream", "reaction", "triggers", "scaler", "replay")
 
 
 def machine() -> str:

@@ -3,10 +3,9 @@
 None of them needs a control loop, so each is one pass of the fleet.
 
 The number of replicas that a moment *needs* is the smallest fixed fleet that serves the requests of
-that minute as promised (99 % of them where promises are of percentiles, but never more than the
-largest fleet does). The clairvoyant has exactly these replicas ready at the beginning of each
-minute: it starts them their start-up time earlier, which it pays, and keeps one through a lull that
-is shorter than a start.
+that minute as promised: as large a share of them as the highest percentile of the SLO says. The
+clairvoyant has exactly these replicas ready at the beginning of each minute: it starts them their
+start-up time earlier, which it pays, and keeps one through a lull that is shorter than a start.
 """
 
 from __future__ import annotations
@@ -27,6 +26,8 @@ from stoker.traces import Arrivals
 
 WINDOW = 60.0  # seconds
 _MOST = 64  # replicas that are tried
+_LEAD = 10.0  # seconds before a window whose requests are still there when it begins
+_APART = 3600.0  # seconds between windows that are served apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +104,23 @@ def steps(replicas: Sequence[int]) -> list[tuple[float, int]]:
 
 
 def need(arrivals: Arrivals, engine: Served, slo: Slo) -> Need:
-    """The smallest fixed fleet that serves each window as promised."""
-    windows = (arrivals.times // WINDOW).astype(np.int64)
+    """The smallest fixed fleet that serves each window as promised.
+
+    Windows are served apart from each other, each with what came in the ten seconds before it:
+    otherwise a fleet that was too small for a crowd would still look too small an hour later.
+    """
+    apart, windows, is_own = _apart(arrivals)
     count = int(windows[-1]) + 1 if len(windows) else 0
-    offered = np.bincount(windows, minlength=count)
-    replicas = np.where(offered > 0, 0, 0)
+    offered = np.bincount(windows[is_own], minlength=count)
+    replicas = np.zeros(count, np.int64)
     open_ = offered > 0
     goal = _goal(slo)
     best = np.zeros(count)
     fleet_size, stale = 0, 0
     while open_.any() and fleet_size < _MOST and stale < 3:
         fleet_size += 1
-        fleet, _ = static(arrivals, engine, fleet_size)
-        kept = np.bincount(windows, Latencies.of(fleet).kept(slo), count)
+        fleet, _ = static(apart, engine, fleet_size)
+        kept = np.bincount(windows[is_own], Latencies.of(fleet).kept(slo)[is_own], count)
         share = np.divide(kept, offered, out=np.ones(count), where=offered > 0)
         better = open_ & (share > best + 1e-9)
         replicas[better] = fleet_size
@@ -124,6 +129,24 @@ def need(arrivals: Arrivals, engine: Served, slo: Slo) -> Need:
         stale = 0 if better.any() else stale + 1
     replicas[(offered > 0) & (replicas == 0)] = 1  # nothing helps: they are beyond any promise
     return Need(replicas, not open_.any())
+
+
+def _apart(arrivals: Arrivals) -> tuple[Arrivals, NDArray[np.int64], NDArray[np.bool_]]:
+    """Each window with the seconds before it, all far apart.
+
+    Returns the requests, the window that each belongs to, and whether it came in it.
+    """
+    times = arrivals.times
+    count = int(times[-1] // WINDOW) + 1 if len(times) else 0
+    starts = np.arange(count) * WINDOW
+    begins = np.searchsorted(times, starts - _LEAD, "left")
+    ends = np.searchsorted(times, starts + WINDOW, "left")
+    sizes = ends - begins
+    windows = np.repeat(np.arange(count), sizes)
+    rows = np.arange(len(windows)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + begins[windows]
+    moved = times[rows] + windows * _APART
+    parts = Arrivals(moved, arrivals.prompt_tokens[rows], arrivals.output_tokens[rows])
+    return parts, windows, times[rows] >= starts[windows]
 
 
 def _goal(slo: Slo) -> float:
