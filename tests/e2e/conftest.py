@@ -40,13 +40,15 @@ QUICK_FLAGS = (
 )
 
 
-def stoker(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def stoker(
+    *arguments: str, limit: float = 50, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself."""
     return subprocess.run(
         [sys.executable, "-m", "stoker", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=limit,
         check=False,
         env={**os.environ, **environment},
     )

@@ -35,6 +35,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--api-keys", type=_FILE, help="Who may send, and how much (YAML, or a Secret).")
 @click.option("--access-log", type=click.Path(dir_okay=False, path_type=Path), help="JSON lines.")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append a trace of all requests, for `stoker replay --trace`; no prompts, no keys.",
+)
 @click.option("--tls-cert", type=PEM, help="Serve over TLS with this certificate (PEM).")
 @click.option("--tls-key", type=PEM, help="The key of it.")
 @click.option(

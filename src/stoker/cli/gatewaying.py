@@ -82,6 +82,7 @@ def _config(flags: dict[str, Any]) -> WorkerConfig:
         workers=flags["workers"],
         keys=absolute("api_keys"),
         access_log=absolute("access_log"),
+        record=absolute("record"),
         session_header=flags["session_header"],
         prefix_affinity=flags["affinity"] == "prefix",
         certificate=absolute("tls_cert"),

@@ -105,6 +105,8 @@ class TextNarrator:
         print(f"prometheus  {stack.prometheus_url}")
         for protocol, url in stack.otlp_urls.items():
             print(f"otlp        {url} ({protocol})")
+        if stack.options.record is not None:
+            print(f"record      {stack.options.record}")
         print(f"state       {stack.options.state_dir}")
         print("Ctrl-C stops. In another terminal: stoker top, stoker get so,hpa,pods", flush=True)
 

@@ -87,7 +87,7 @@ def options_of(flags: dict[str, Any]) -> Options:
                 "release",
                 "scrape_interval", "polling_interval", "stabilization_window", "hold_timeout",
                 "drain_timeout", "orphan_timeout", "activate_on_request", "wake_on_push",
-                "prometheus_url",
+                "prometheus_url", "record",
             )
         },
     )  # fmt: skip

@@ -89,6 +89,12 @@ from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
     help="Attributes of resources as labels, as resource_to_telemetry_conversion.",
 )
 @click.option("--prometheus", "prometheus_url", help="Ask this server in place of every other.")
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append a trace of all requests, for `stoker replay --trace`; no prompts, no keys.",
+)
 @click.option("--profile", help="Simulated engine: model and GPU, such as llama-3.1-8b-a100.")
 @click.option("--startup", type=DURATION, help="Simulated engine: length of its cold start.")
 @click.option("--max-num-seqs", type=click.IntRange(1), help="Simulated engine: batch limit.")

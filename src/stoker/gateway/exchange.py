@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stoker.gateway.inbound import Inbound
     from stoker.gateway.keys import Sender
     from stoker.gateway.outbound import Outbound
+    from stoker.gateway.recorder import Entry
     from stoker.gateway.spool import Spooled
     from stoker.gateway.stats import ModelCounters
 
@@ -53,6 +54,7 @@ class Exchange(Request):
         given: The name of the model as the client wrote it.
         size_out: Bytes of the answer's body, for the access log.
         sender: Whose API key it has.
+        entry: What is noted of it for a trace; None: nothing is.
         beat_at: When a sign of life is due.
     """
 
@@ -62,6 +64,7 @@ class Exchange(Request):
         "began",
         "body",
         "counters",
+        "entry",
         "given",
         "head",
         "http10",
@@ -116,5 +119,6 @@ class Exchange(Request):
         self.replica = ""
         self.sender: Sender | None = None
         self.sender_name: str | None = None
+        self.entry: Entry | None = None
         self.size_out = 0
         self.beat_at = 0.0

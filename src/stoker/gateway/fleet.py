@@ -17,21 +17,25 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from stoker.clock import steady, wall_time
 from stoker.gateway import wire
 from stoker.gateway.listen import open_sockets, open_unix_socket
 from stoker.gateway.page import page
 from stoker.gateway.policy import EndpointSpec, ModelSettings
 from stoker.gateway.stats import Snapshot, past
+from stoker.gateway.trace_file import TraceFile, salt_of
 from stoker.gateway.wire import Message, WorkerConfig
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 20.0
 _TAKE_OVER = 2.0  # seconds for processes of an earlier run to report
 _DUMP_TIMEOUT = 1.0
+_LAST_WORDS = 2.0
 _QUICK = 1.0  # a process that lives shorter than this is started again with a pause
 
 
@@ -46,6 +50,8 @@ class Seat:
         self.writer: asyncio.StreamWriter | None = None
         self.serving = asyncio.Event()
         self.gone = asyncio.Event()
+        self.heard_out = asyncio.Event()  # nothing more comes on the line
+        self.heard_out.set()
         self.seq = 0
         self.in_flight: dict[tuple[str, str], int] = {}
         self.held: dict[str, int] = {}
@@ -78,6 +84,7 @@ class Fleet:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._closed = False
+        self._trace: TraceFile | None = None
         self._models: list[ModelSettings] = []
         self._endpoints: dict[str, list[EndpointSpec]] = {}
         self._leaving: dict[tuple[str, str], int] = {}  # replica -> the message that took it out
@@ -96,8 +103,12 @@ class Fleet:
 
         Raises:
             ConflictError: the port is taken.
+            InputError: the trace cannot be recorded.
             MachineError: the processes do not start.
         """
+        if record := self._config.record:
+            self._config = replace(self._config, record_salt=salt_of(self._state_dir).hex())
+            self._trace = TraceFile(Path(record), wall_time() - steady())
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(
@@ -126,6 +137,11 @@ class Fleet:
             await asyncio.wait(waiting, timeout=grace + 2.0)
         for task in waiting:
             task.cancel()
+        if self._trace is not None:  # their last requests are still on the line
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    for seat in self._seats:
+                        await seat.heard_out.wait()
         await self.abandon(kill=True)
         self._record.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
@@ -148,6 +164,8 @@ class Fleet:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             self._server.close()
+        if self._trace is not None:
+            self._trace.close()
 
     @property
     def port(self) -> int:
@@ -263,6 +281,7 @@ class Fleet:
             return
         seat.pid, seat.writer = hello["pid"], writer
         seat.gone.clear()
+        seat.heard_out.clear()
         writer.write(wire.models_line(self._models))
         for model, endpoints in self._endpoints.items():
             writer.write(wire.endpoints_line(model, endpoints, self._seq))
@@ -305,6 +324,8 @@ class Fleet:
                 waiting.set_result(None)
         elif op == "page":
             self._spawn(self._send_page(seat, message["id"]))
+        elif op == "records" and self._trace is not None:
+            self._trace.add(seat.number, message["rows"], message["until"])
         elif op == "serving":
             seat.serving.set()
 
@@ -343,6 +364,9 @@ class Fleet:
                     seat.latest["models"][model]["incoming"] = incoming
             self._past.append(past(seat.latest))
         seat.writer = None
+        seat.heard_out.set()
+        if self._trace is not None:
+            self._trace.left(seat.number)
         seat.latest = None
         seat.serving.clear()
         seat.in_flight, seat.held, seat.incoming = {}, {}, {}

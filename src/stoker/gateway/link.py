@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from itertools import count
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.gateway import wire
 from stoker.gateway.page import page
 from stoker.gateway.plane import Plane
+from stoker.gateway.recorder import BATCH, Recorder
 from stoker.gateway.report import depths, dump
 from stoker.gateway.stats import Snapshot
 from stoker.gateway.wire import Message, WorkerConfig
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 _PUSH_AFTER = 0.005  # seconds in which changes gather
 _DUMP_EVERY = 0.5
+_RECORD_EVERY = 0.5
 _RETRY = 0.2
+_LAST_WORDS = 2.0  # seconds for the control process to take them
 _PAGE_TIMEOUT = 2.0
 
 
@@ -68,10 +72,19 @@ class Link:
                 writer.close()
             alone_since = loop.time()
 
-    def last_words(self) -> None:
+    async def last_words(self) -> None:
         """The final counts."""
-        if self._plane is not None:
-            self._send(wire.line("dump", snapshot=dump(self._plane), id=None))
+        plane, writer = self._plane, self._writer
+        if plane is None or writer is None or writer.is_closing():
+            return
+        self._send(wire.line("dump", snapshot=dump(plane), id=None))
+        if plane.recorder is not None:
+            while self._send_records(plane, plane.recorder, everything=True) == BATCH:
+                pass
+        writer.transport.set_write_buffer_limits(0)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await writer.drain()
 
     # -- what is heard ---------------------------------------------------------------------------
 
@@ -122,11 +135,23 @@ class Link:
         plane.on_change = self._changed
         plane.on_held = self._held
         plane.page = self._page if config.workers > 1 else None
+        self._set_recorder(plane, config)
         self._send(wire.line("dump", snapshot=dump(plane), id=None))
         self._send(wire.line("serving"))
         self._tell_depths()
         if first:
-            asyncio.get_running_loop().call_later(_DUMP_EVERY, self._dump_by_and_by)
+            loop = asyncio.get_running_loop()
+            loop.call_later(_DUMP_EVERY, self._dump_by_and_by)
+            loop.call_later(_RECORD_EVERY, self._record_by_and_by)
+
+    @staticmethod
+    def _set_recorder(plane: Plane, config: WorkerConfig) -> None:
+        """Another control process may want a record where the one before did not."""
+        salt = bytes.fromhex(config.record_salt)
+        if config.record is None:
+            plane.recorder = None
+        elif plane.recorder is None or plane.recorder.salt != salt:
+            plane.recorder = Recorder(salt)
 
     # -- what is told ----------------------------------------------------------------------------
 
@@ -165,6 +190,17 @@ class Link:
             self._dump_due = False
             self._send(wire.line("dump", snapshot=dump(self._plane), id=None))
         asyncio.get_running_loop().call_later(_DUMP_EVERY, self._dump_by_and_by)
+
+    def _record_by_and_by(self) -> None:
+        plane = self._plane
+        if plane is not None and plane.recorder is not None and self._writer is not None:
+            self._send_records(plane, plane.recorder)
+        asyncio.get_running_loop().call_later(_RECORD_EVERY, self._record_by_and_by)
+
+    def _send_records(self, plane: Plane, recorder: Recorder, *, everything: bool = False) -> int:
+        rows, until = recorder.take(plane.now(), everything=everything)
+        self._send(wire.line("records", rows=rows, until=until))
+        return len(rows)
 
     async def _page(self) -> str:
         """The metrics page of all processes, as the control process knows them."""

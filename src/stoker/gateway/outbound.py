@@ -22,11 +22,14 @@ from stoker.gateway.policy import Failure
 if TYPE_CHECKING:
     from stoker.gateway.plane import Plane
     from stoker.gateway.pool import Pool
+    from stoker.gateway.recorder import Entry
 
 _MAX_HEAD = 1 << 16
 _WHOLE = 1 << 20  # an answer in one piece of up to so many bytes is passed on when it is whole
 _TAIL = 8  # pieces; `usage` and the last finish_reason stand at the end
 _TOKENS = re.compile(rb'"(?:completion|output)_tokens":\s*(\d+)')
+_PROMPT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens":\s*(\d+)')
+_USAGE = 4096  # bytes of an answer's end in which `usage` stands
 _ABORTED = re.compile(rb'"finish_reason":\s*"abort"')
 _EVENT_END = b"\n\n\r\n"  # an event and the chunk around it end
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -324,8 +327,7 @@ class Outbound(asyncio.Protocol):
             self._forget(exchange)
             self._plane.failed(exchange, Failure.ABORTED)
             return
-        if used := _TOKENS.findall(body, max(len(body) - 4096, 0)):
-            self._plane.tokens(exchange, int(used[-1]))
+        self._read_usage(exchange, body[-_USAGE:])
         self._plane.first_byte(exchange, events=False)
         exchange.sent = Sent.ANSWER
         exchange.size_out = len(body)
@@ -423,7 +425,10 @@ class Outbound(asyncio.Protocol):
         usage: two less than the events were tokens for sure, and the usage corrects it.
         """
         exchange.size_out += len(data)
-        if not self._is_events or exchange.counters is None:
+        if exchange.counters is None:
+            return
+        if not self._is_events:
+            self._tail.append(data[-_USAGE:])
             return
         counters = exchange.counters
         now = self._plane.now()
@@ -436,15 +441,37 @@ class Outbound(asyncio.Protocol):
         if tokens > self._counted:
             counters.output_tokens += tokens - self._counted
             self._counted = tokens
+            if exchange.entry is not None:
+                exchange.entry.completion_tokens = tokens
 
     def _count_rest(self, exchange: Exchange) -> None:
-        if not self._is_events or exchange.counters is None:
+        if exchange.counters is None or not self._tail:
             return
-        used = _TOKENS.findall(b"".join(self._tail))
+        if not self._is_events:
+            self._read_usage(exchange, b"".join(self._tail)[-_USAGE:])
+            return
+        tail = b"".join(self._tail)
+        used = _TOKENS.findall(tail)
         tokens = int(used[-1]) if used else self._events - 1
         if tokens > self._counted:
             exchange.counters.output_tokens += tokens - self._counted
             self._counted = tokens
+        if exchange.entry is not None:
+            self._note(exchange.entry, tail, tokens, reported=bool(used))
+
+    def _read_usage(self, exchange: Exchange, end: bytes) -> None:
+        """The `usage` of an answer that is no stream, if it has one."""
+        if used := _TOKENS.findall(end):
+            self._plane.tokens(exchange, int(used[-1]))
+            if exchange.entry is not None:
+                self._note(exchange.entry, end, int(used[-1]), reported=True)
+
+    @staticmethod
+    def _note(entry: Entry, end: bytes, tokens: int, *, reported: bool) -> None:
+        entry.completion_tokens = max(tokens, 0)
+        entry.reported = reported
+        if reported and (prompt := _PROMPT_TOKENS.findall(end)):
+            entry.prompt_tokens = int(prompt[-1])
 
     def _aborted(self) -> bool:
         return _ABORTED.search(b"".join(self._tail)) is not None

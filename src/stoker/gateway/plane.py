@@ -37,6 +37,7 @@ from stoker.gateway.policy import (
     Stage,
 )
 from stoker.gateway.pool import Pool
+from stoker.gateway.recorder import Recorder
 from stoker.gateway.refusals import refusal_of
 from stoker.gateway.respond import EVENTS_HEAD, HEARTBEAT, HEARTBEAT_CHUNK, answer, chunk
 from stoker.gateway.settings import Limits
@@ -60,6 +61,7 @@ class Plane:
         session_header: In lower case; requests that share its value share a replica.
         prefix_affinity: Requests whose prompts begin alike share a replica.
         page: The metrics page of all processes; None: this one is all there is.
+        recorder: Notes requests for a trace.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Plane:
         self.outbounds: set[Outbound] = set()
         self.keys = keys
         self.access_log = access_log
+        self.recorder: Recorder | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.on_held: Callable[[str], None] = lambda _model: None
         self.page: Callable[[], Awaitable[str]] | None = None
@@ -148,6 +151,8 @@ class Plane:
     def arrive(self, exchange: Exchange) -> None:
         """Its model is known: the policy decides."""
         now = exchange.began
+        if self.recorder is not None:
+            self.recorder.began(exchange)
         if exchange.deadline is not None:
             heappush(self._deadlines, (exchange.deadline, next(self._numbers), exchange))
         self._perform(self.dispatcher.arrive(exchange, now))
@@ -165,7 +170,7 @@ class Plane:
             self._perform(actions)
 
     def tokens(self, exchange: Exchange, count: int) -> None:
-        """An answer in one piece says how many tokens it has."""
+        """An answer that is no stream says how many tokens it has."""
         if exchange.counters is not None:
             exchange.counters.output_tokens += count
 
@@ -470,6 +475,8 @@ class Plane:
             exchange.sender = None
         if self.access_log is not None:
             self.access_log.write(exchange, status, now)
+        if self.recorder is not None:
+            self.recorder.ended(exchange, status)
         inbound, exchange.inbound = exchange.inbound, None
         exchange.body = b""
         self.on_change()

@@ -26,6 +26,8 @@ gateway to control
 ``depths``             see `stoker.gateway.report.depths`, and ``seq``; within 5 ms of a change
 ``dump``               see `stoker.gateway.report.dump`; twice a second and when asked (``id``)
 ``page``               ``id``: asks for the metrics page of all processes
+``records``            ``rows``: a list of `stoker.gateway.recorder.Row`, ``until``: those of
+                       requests that came before are all sent; twice a second with a record
 =====================  ========================================================================
 """
 
@@ -45,7 +47,7 @@ import orjson
 from stoker.gateway.policy import EndpointSpec, ModelSettings
 from stoker.gateway.settings import Limits
 
-VERSION = 1
+VERSION = 2
 _MAX_LINE = 1 << 24
 _MAX_PATH = 100  # bytes; the kernel's limit for a Unix socket is 108
 
@@ -61,6 +63,8 @@ class WorkerConfig:
         workers: How many processes share the port; API keys' limits are divided by it.
         keys: File of API keys; None: everybody may send.
         access_log: File; None: none is kept.
+        record: File for a trace of all requests; None: none is kept.
+        record_salt: For the names of API keys in it, hexadecimal.
         session_header: Requests that share its value share a replica.
         prefix_affinity: Requests whose prompts begin alike share a replica.
         certificate: PEM file; None: no TLS.
@@ -74,6 +78,8 @@ class WorkerConfig:
     workers: int = 1
     keys: str | None = None
     access_log: str | None = None
+    record: str | None = None
+    record_salt: str = ""
     session_header: str = "x-session-id"
     prefix_affinity: bool = False
     certificate: str | None = None

@@ -53,7 +53,7 @@ class Worker:
         await self._stopped.wait()
         if self._plane is not None:
             await self._plane.stop(max(self._grace, _CUT_OFF))
-            self.link.last_words()
+            await self.link.last_words()
         if self._server is not None:
             self._server.close()
         self._listening.close()

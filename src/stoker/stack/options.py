@@ -44,5 +44,6 @@ class Options:
     activate_on_request: bool = True
     prometheus_url: str | None = None  # None: *.svc addresses are answered by the embedded storage
     wake_on_push: bool = True
+    record: Path | None = None  # file for a trace of all requests
     otlp: OtlpOptions = field(default_factory=OtlpOptions)
     settings: ControllerSettings = field(default_factory=ControllerSettings)

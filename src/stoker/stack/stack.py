@@ -69,6 +69,7 @@ class Stack:
             options.state_dir,
             WorkerConfig(
                 workers=options.gateway_workers,
+                record=str(options.record.absolute()) if options.record else None,
                 orphan_timeout=options.orphan_timeout,
                 created=self.started_at,
             ),

@@ -3,7 +3,8 @@
 * Mooncake: ``timestamp`` in milliseconds, ``input_length``, ``output_length``, ``hash_ids`` with a
   number a block of 512 tokens of the prompt. Inputs of aiperf and Dynamo have the same form.
 * Stoker's own: ``time`` in seconds, ``prompt_tokens``, ``completion_tokens``, and where known
-  ``model``, ``key`` (whose request it was), ``hash_ids`` with ``block_size``.
+  ``model``, ``key`` (whose request it was), ``hash_ids`` with ``block_size``. The recorder's
+  lines may have ``estimated`` and ``unix_time``.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def _mooncake(source: Source) -> Iterator[Rows]:
 
 def _own(source: Source) -> Iterator[Rows]:
     names = ("time", "prompt_tokens", "completion_tokens")
+    total = estimated = 0
     for numbers, found in records(source, names):
         sizes = {record["block_size"] for record in found if "block_size" in record}
         with_blocks = bool(sizes)
@@ -81,7 +83,11 @@ def _own(source: Source) -> Iterator[Rows]:
         rows.block_size = int(sizes.pop()) if with_blocks else 0
         rows.models = _texts(found, "model")
         rows.keys = _texts(found, "key")
+        total += len(found)
+        estimated += sum(record.get("estimated") is True for record in found)
         yield rows
+    if estimated:
+        source.notes.append(f"tokens of {estimated} of {total} requests are estimates")
 
 
 def _texts(found: list[Record], name: str) -> list[str] | None:
