@@ -76,3 +76,20 @@ class Reading:
     bundle: Bundle
     unreadable: tuple[InputError, ...]  # no files, or not YAML
     refused: tuple[InputError, ...]  # objects that a cluster would refuse or could not run
+
+
+def workload_name(manifest: Manifest) -> str:
+    """The name of a workload as :func:`target_name` has it."""
+    return manifest.name if manifest.kind == "Deployment" else f"{manifest.kind} {manifest.name}"
+
+
+def target_name(manifest: Manifest) -> str:
+    """The Deployment that a ScaledObject scales, as written; with its kind if it is another."""
+    spec = manifest.content.get("spec")
+    target = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
+    if not isinstance(target, dict):
+        return ""
+    kind = str(target.get("kind") or "Deployment")
+    name = str(target.get("name", ""))
+    # The Deployment of a VLLMRuntime has its name, and follows its scale.
+    return name if kind.lower() in {"deployment", "vllmruntime"} else f"{kind} {name}"

@@ -11,7 +11,14 @@ from stoker.resources import helmvalues, horizontaljoining
 from stoker.resources.authentication import AUTHENTICATIONS, Authentication, read_authentication
 from stoker.resources.bystanders import BYSTANDERS, read_bystander
 from stoker.resources.charts import ChartReader
-from stoker.resources.contents import Application, Bundle, Skipped, Unattached
+from stoker.resources.contents import (
+    Application,
+    Bundle,
+    Skipped,
+    Unattached,
+    target_name,
+    workload_name,
+)
 from stoker.resources.customresources import KINDS as CUSTOM_KINDS
 from stoker.resources.customresources import CustomResources
 from stoker.resources.document import Document, Manifest, Origin
@@ -254,9 +261,9 @@ class Reader:
         self.errors.extend(self._custom.errors)
         targets = self._targets()
         names: dict[str, Manifest] = {}
-        self._names = {_workload_name(deployment) for deployment in self._deployments}
+        self._names = {workload_name(deployment) for deployment in self._deployments}
         for deployment in self._deployments:
-            name = _workload_name(deployment)
+            name = workload_name(deployment)
             if name in names:
                 message = f"two {deployment.kind}s have the name `{deployment.name}`"
                 place = deployment.place("metadata", "name")
@@ -290,7 +297,7 @@ class Reader:
         """The ScaledObjects of the documents, by what they scale."""
         targets: dict[str, Manifest] = {}
         for scaled_object in self._scaled_objects:
-            target = _target_name(scaled_object)
+            target = target_name(scaled_object)
             if target in targets:
                 other = targets[target]
                 message = f"two ScaledObjects scale `{target}`, the other is `{other.name}`"
@@ -308,9 +315,9 @@ class Reader:
         self.errors.extend(errors)
         by_target: dict[str, list[horizontaljoining.Horizontal]] = {}
         for hpa in hpas:
-            by_target.setdefault(_target_name(hpa.manifest), []).append(hpa)
+            by_target.setdefault(target_name(hpa.manifest), []).append(hpa)
         for index, application in enumerate(self.applications):
-            own = by_target.pop(_workload_name(application.deployment), None)
+            own = by_target.pop(workload_name(application.deployment), None)
             if own is None:
                 continue
             joined = horizontaljoining.join(
@@ -351,9 +358,9 @@ class Reader:
         if scaling is None:
             return
         place = scaled_object.place("spec", "scaleTargetRef", "name")
-        target = _target_name(scaled_object)
+        target = target_name(scaled_object)
         for index, application in enumerate(self.applications):
-            if _workload_name(application.deployment) != target:
+            if workload_name(application.deployment) != target:
                 continue
             if application.scaled_object is not None:
                 other = application.scaled_object.place()
@@ -377,23 +384,6 @@ class Reader:
         message = f"the scale target `{scaling.target}` is not in these files"
         self.missing.append(InputError(message, hint=hint, place=place))
         self.unattached.append(Unattached(scaling, scaled_object))
-
-
-def _workload_name(manifest: Manifest) -> str:
-    """The name of a workload as :func:`_target_name` has it."""
-    return manifest.name if manifest.kind == "Deployment" else f"{manifest.kind} {manifest.name}"
-
-
-def _target_name(manifest: Manifest) -> str:
-    """The Deployment that a ScaledObject scales, as written; with its kind if it is another."""
-    spec = manifest.content.get("spec")
-    target = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
-    if not isinstance(target, dict):
-        return ""
-    kind = str(target.get("kind") or "Deployment")
-    name = str(target.get("name", ""))
-    # The Deployment of a VLLMRuntime has its name, and follows its scale.
-    return name if kind.lower() in {"deployment", "vllmruntime"} else f"{kind} {name}"
 
 
 def _inside(document: Document, index: int) -> Origin:
