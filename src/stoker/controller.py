@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stoker.errors import StokerError
 from stoker.recommenders.hpa import recommend
@@ -35,6 +35,7 @@ from stoker.scaling.observation import (
     TriggerReading,
     TriggerValue,
 )
+from stoker.scaling.records import quick, replace
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import ScalingState
@@ -43,6 +44,7 @@ from stoker.tick import Samples, Tick
 from stoker.triggers.base import Trigger, read_all
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What the pure steps made of an observation."""

@@ -11,9 +11,11 @@ from typing import Any
 
 from stoker.scaling.decision import Decision, Recommendation
 from stoker.scaling.observation import Reader, TargetStatus, TriggerReading, TriggerValue
+from stoker.scaling.records import quick
 from stoker.scaling.spec import ScaleTargetRef, SpecKind
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Samples:
     """What step 1 had to offer."""
@@ -23,6 +25,7 @@ class Samples:
     newest_age: float | None  # seconds since the newest scrape; None: nothing was ever scraped
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Tick:
     """One look at one ScaledObject, by KEDA's poll or by the HPA's sync.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stoker.scaling.annotations import (
     FORCE_ACTIVATION,
@@ -17,10 +17,12 @@ from stoker.scaling.annotations import (
 from stoker.scaling.decision import Decision, DecisionEvent
 from stoker.scaling.observation import TargetStatus, TriggerValue
 from stoker.scaling.reasons import SENTENCES, Status, keda_condition, keda_event
+from stoker.scaling.records import quick, replace
 from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import ScalingState
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Step:
     """What one branch of the table answers. *ready* and *active* are reasons."""

@@ -65,6 +65,8 @@ def effective_behavior(spec: ScalingSpec) -> Behavior | None:
 
     Pausing one direction makes an absent behavior present, and so changes the algorithm.
     """
+    if not spec.annotations:
+        return spec.behavior
     pause_in, pause_out = is_on(spec, PAUSED_SCALE_IN), is_on(spec, PAUSED_SCALE_OUT)
     if not pause_in and not pause_out:
         return spec.behavior

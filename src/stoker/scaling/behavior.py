@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
+from stoker.scaling.records import quick, replace
 from stoker.scaling.spec import Behavior, PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
 from stoker.scaling.state import HpaState, PastRecommendation, ScaleEvent
 
 _T = TypeVar("_T")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """``minReplicas`` and ``maxReplicas`` of the HPA, and the size now."""
@@ -31,6 +33,7 @@ class Bounds:
     current: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Normalised:
     """What is left of a recommendation after stabilisation and limits, and why."""
@@ -66,8 +69,12 @@ def _normalise_plain(
 ) -> Normalised:
     past = hpa.recommendations or ()
     cutoff = now - window
-    stabilized = max([desired, *(r.replicas for r in past if r.at >= cutoff)])
-    outdated = _last_index(r.at < cutoff for r in past)
+    stabilized, outdated = desired, None
+    for index, recommendation in enumerate(past):
+        if recommendation.at < cutoff:
+            outdated = index
+        elif recommendation.replicas > stabilized:
+            stabilized = recommendation.replicas
     limit = int(max(2.0 * bounds.current, 4.0))
     if bounds.maximum > limit:
         highest, reason = limit, "ScaleUpLimit"
@@ -95,9 +102,16 @@ def _normalise_with_behavior(
     up_cutoff = now - (behavior.scale_up.stabilization_window_seconds or 0)
     down_window = behavior.scale_down.stabilization_window_seconds
     down_cutoff = now - (default if down_window is None else down_window)
-    lowest = min([desired, *(r.replicas for r in past if r.at > up_cutoff)])
-    highest = max([desired, *(r.replicas for r in past if r.at > down_cutoff)])
-    outdated = _last_index(r.at < up_cutoff and r.at < down_cutoff for r in past)
+    lowest, highest, outdated = desired, desired, None
+    oldest = min(up_cutoff, down_cutoff)
+    for index, recommendation in enumerate(past):
+        at, replicas = recommendation.at, recommendation.replicas
+        if at > up_cutoff and replicas < lowest:
+            lowest = replicas
+        if at > down_cutoff and replicas > highest:
+            highest = replicas
+        if at < oldest:
+            outdated = index
     stabilized = min(max(bounds.current, lowest), highest)
     held = "ScaleUpStabilized" if desired >= bounds.current else "ScaleDownStabilized"
     replicas, reason = _limit_rate(stabilized, bounds, hpa, behavior, now)

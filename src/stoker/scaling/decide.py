@@ -7,7 +7,6 @@ fourth is a change of the object itself; :func:`reconcile` is for that.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from stoker.errors import InputError
 from stoker.scaling import activation, horizontal
@@ -23,9 +22,10 @@ from stoker.scaling.decision import Condition, Decision, DecisionEvent, Recommen
 from stoker.scaling.fallback import with_fallback_condition
 from stoker.scaling.observation import Observation, Reader, TargetStatus, TriggerValue
 from stoker.scaling.reasons import SENTENCES, keda_condition, keda_event
+from stoker.scaling.records import replace
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
-from stoker.scaling.state import HpaState, ScalingState, with_conditions
+from stoker.scaling.state import HpaState, ScalingState, conditioned, with_conditions
 from stoker.scaling.validation import problems
 
 
@@ -55,12 +55,12 @@ def decide(
         state = replace(state, last_poll=now)
     if is_paused(spec):
         ready = keda_condition("Ready", "True", "ScaledObjectReady")
-        state = replace(state, conditions=with_conditions(state.conditions, (ready,)))
+        state = conditioned(state, (ready,))
         return state, replace(_paused(spec, target), conditions=(ready,))
     act = activation.push if observation.reader is Reader.PUSH else activation.poll
     before = state
     state, decision = act(spec, target, values, state, now)
-    state = replace(state, conditions=with_conditions(state.conditions, decision.conditions))
+    state = conditioned(state, decision.conditions)
     if observation.reader is Reader.KEDA:
         state = _with_hpa_active(state)
         if all(_same(before.condition(c.type), c) for c in decision.conditions):
@@ -123,7 +123,7 @@ def _refuse(
     ready = state.condition("Ready")
     told = ready is not None and ready.reason == reason and ready.message == message
     events = () if told else (keda_event("Warning", reason, message),)
-    state = replace(state, conditions=with_conditions(state.conditions, conditions))
+    state = conditioned(state, conditions)
     decision = _unchanged(target, reason, message)
     return state, replace(decision, conditions=conditions, events=events)
 
@@ -169,7 +169,7 @@ def _resume(
         events.append(
             keda_event("Normal", "ScaledObjectReady", "ScaledObject is ready for scaling")
         )
-    state = replace(state, conditions=with_conditions(state.conditions, tuple(conditions)))
+    state = conditioned(state, tuple(conditions))
     message = SENTENCES["ScaledObjectReady"]
     decision = _unchanged(target, "ScaledObjectReady", message)
     return state, replace(decision, conditions=tuple(conditions), events=tuple(events))
@@ -203,8 +203,9 @@ def _with_trouble(
     if state.fallback_announced and not in_force:
         message = "ScaledObject fallback is no longer active"
         events.append(keda_event("Normal", "ScaledObjectFallbackDeactivated", message))
-    state = replace(state, fallback_announced=in_force)
-    return state, replace(decision, events=(*decision.events, *events))
+    if in_force != state.fallback_announced:
+        state = replace(state, fallback_announced=in_force)
+    return state, replace(decision, events=(*decision.events, *events)) if events else decision
 
 
 def _with_hpa_active(state: ScalingState) -> ScalingState:
@@ -219,7 +220,7 @@ def _with_hpa_active(state: ScalingState) -> ScalingState:
     else:
         message = f"HPA is not actively scaling: {active.message}"
         shown = keda_condition("HPAActive", "False", active.reason, message)
-    return replace(state, conditions=with_conditions(state.conditions, (shown,)))
+    return conditioned(state, (shown,))
 
 
 def _unchanged(target: TargetStatus, reason: str, message: str) -> Decision:

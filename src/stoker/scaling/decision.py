@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stoker.scaling.records import quick
 
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """What one metric alone would want. *replicas* is None when the metric gave no answer.
@@ -25,6 +28,7 @@ class Recommendation:
     current_utilization: int | None = None  # percent of the requests; of Utilization targets only
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One condition of a ScaledObject or an HPA. ``of`` names the object that carries it."""
@@ -36,6 +40,7 @@ class Condition:
     message: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class DecisionEvent:
     """An event that follows from a decision, in the words of KEDA or of the HPA controller."""
@@ -47,6 +52,7 @@ class DecisionEvent:
     source: str  # keda-operator, horizontal-pod-autoscaler
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """How many replicas there shall be, and why.

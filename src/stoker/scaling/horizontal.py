@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stoker.scaling import numbers
 from stoker.scaling.annotations import effective_behavior
@@ -15,6 +15,7 @@ from stoker.scaling.cadence import SCALED_TO_ZERO, wakes_by_itself
 from stoker.scaling.decision import Condition, Decision, DecisionEvent, Recommendation
 from stoker.scaling.observation import TargetStatus, TriggerValue
 from stoker.scaling.reasons import SENTENCES, hpa_condition, hpa_event
+from stoker.scaling.records import quick, replace
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
 from stoker.scaling.state import HpaState, MetricStatus, PastRecommendation, with_conditions
@@ -22,6 +23,7 @@ from stoker.scaling.state import HpaState, MetricStatus, PastRecommendation, wit
 _BELOW = "Current number of replicas below Spec.MinReplicas"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Combined:
     """The best of the recommendations. *replicas* None: nothing may be changed."""
@@ -49,7 +51,8 @@ def sync(
         # the current size is the first recommendation: a new HPA holds it for a whole window
         hpa = replace(hpa, recommendations=(PastRecommendation(bounds.current, now),))
     hpa = replace(hpa, last_sync=now)
-    if not settings.scale_to_zero:  # the gate may have been open before
+    if not settings.scale_to_zero and any(c.type == SCALED_TO_ZERO for c in hpa.conditions):
+        # the gate was open before
         conditions = tuple(c for c in hpa.conditions if c.type != SCALED_TO_ZERO)
         hpa = replace(hpa, conditions=conditions)
     scale_read = hpa_condition("AbleToScale", "True", "SucceededGetScale")
@@ -66,16 +69,23 @@ def sync(
     if spec.ambiguous:
         combined = _ambiguous(spec.ambiguous)
     if combined.replicas is None:
+        conditions = (scale_read, combined.condition)
         decision = Decision(
             bounds.current,
             bounds.current,
             combined.condition.reason,
             combined.condition.message,
+            conditions=conditions,
             events=combined.events,
         )
         # the recorded desired count stays what it was before the trouble
-        kept = replace(hpa, current_replicas=bounds.current, current_metrics=statuses)
-        return _with_conditions(kept, decision, (scale_read, combined.condition))
+        hpa = replace(
+            hpa,
+            current_replicas=bounds.current,
+            current_metrics=statuses,
+            conditions=with_conditions(hpa.conditions, conditions),
+        )
+        return hpa, decision
     return _scale(spec, hpa, bounds, combined, statuses, now, settings)
 
 
@@ -280,14 +290,6 @@ def _finish(
         desired_replicas=decision.replicas,
         last_scale_time=now if decision.changes else hpa.last_scale_time,
         current_metrics=statuses,
+        conditions=with_conditions(hpa.conditions, conditions),
     )
-    return _with_conditions(hpa, decision, conditions)
-
-
-def _with_conditions(
-    hpa: HpaState, decision: Decision, conditions: tuple[Condition, ...]
-) -> tuple[HpaState, Decision]:
-    return (
-        replace(hpa, conditions=with_conditions(hpa.conditions, conditions)),
-        replace(decision, conditions=conditions),
-    )
+    return hpa, replace(decision, conditions=conditions)

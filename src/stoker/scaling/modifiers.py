@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from functools import lru_cache
 
 from stoker.errors import InputError
 from stoker.scaling import numbers
 from stoker.scaling.formula import Formula
 from stoker.scaling.observation import TriggerValue
+from stoker.scaling.records import replace
 from stoker.scaling.spec import ScalingModifiers, ScalingSpec
 
 COMPOSITE_METRIC = "composite-metric"

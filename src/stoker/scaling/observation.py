@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stoker.scaling.records import quick
 from stoker.scaling.spec import MetricType
 
 
@@ -19,6 +20,7 @@ class Reader(StrEnum):
     PUSH = "push"  # an external-push stream or a held request says "active", out of turn
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PodUsage:
     """What one pod used on average in the *window* seconds before *at*.
@@ -32,6 +34,7 @@ class PodUsage:
     window: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
     """What the HPA's controller reads of ``cpu`` or ``memory`` at *read_at*.
@@ -55,6 +58,7 @@ class ResourceUsage:
 EACH_POD = ""  # in the place of a pod's name: every pod has this value
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CustomMetric:
     """A Pods, Object or External metric of a user's HPA, as its controller reads it.
@@ -80,6 +84,7 @@ class Missing(StrEnum):
     VALUES = "values"  # of a metric that the HPA asks for: an error to the HPA alone
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TriggerReading:
     """What one trigger said at one moment, before fallback and formula.
@@ -106,6 +111,7 @@ class TriggerReading:
     missing: Missing = Missing.NOTHING
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TriggerValue:
     """A reading after fallback and formula: what the HPA is given and what activates.
@@ -136,6 +142,7 @@ class TriggerValue:
         return "External" if self.per_pod_milli is None else "Pods"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PodStatus:
     """One pod as the HPA sees it. Times are seconds since the Unix epoch."""
@@ -148,6 +155,7 @@ class PodStatus:
     ready_changed_at: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
     """The scale target now.
@@ -171,6 +179,7 @@ class TargetStatus:
         return sum(pod.ready and pod.phase == "Running" for pod in self.pods)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that one step of the core is told."""

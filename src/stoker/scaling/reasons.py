@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from stoker.scaling.decision import Condition, DecisionEvent
@@ -42,12 +43,14 @@ SENTENCES = {
 }
 
 
+@lru_cache(maxsize=1024)  # nearly every sync sets the same ones again
 def hpa_condition(type_: str, status: Status, reason: str, message: str | None = None) -> Condition:
     """A condition of the HPA; the message is that of the reason unless given."""
     text = SENTENCES[reason] if message is None else message
     return Condition("HorizontalPodAutoscaler", type_, status, reason, text)
 
 
+@lru_cache(maxsize=1024)
 def keda_condition(
     type_: str, status: Status, reason: str, message: str | None = None
 ) -> Condition:

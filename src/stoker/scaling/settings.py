@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from stoker.errors import InputError
 
@@ -41,7 +42,7 @@ class ControllerSettings:
     @property
     def minor(self) -> int:
         """36 for Kubernetes 1.36."""
-        return int(self.kubernetes_version.removeprefix("v").split(".")[1])
+        return _minor(self.kubernetes_version)
 
     @property
     def directional_tolerance(self) -> bool:
@@ -67,3 +68,8 @@ class ControllerSettings:
     def caps_value_proposals(self) -> bool:
         """Whether a proposal under Value stops at MaxInt32 instead of wrapping."""
         return self.minor >= 35
+
+
+@lru_cache(maxsize=64)
+def _minor(version: str) -> int:
+    return int(version.removeprefix("v").split(".")[1])

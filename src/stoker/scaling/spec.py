@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from stoker.scaling.records import quick
+
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 RESOURCE_TRIGGERS = frozenset({"cpu", "memory"})  # the HPA reads these itself, KEDA never does
 
@@ -169,6 +171,7 @@ class SpecKind(StrEnum):
     HPA = "HorizontalPodAutoscaler"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ScalingSpec:
     """A ScaledObject, or an HPA, that has been checked. None: left out, where that has a meaning.

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from stoker.scaling.decision import Condition
 from stoker.scaling.observation import CustomMetric, PodUsage, ResourceUsage, TriggerValue
+from stoker.scaling.records import quick, replace
 from stoker.scaling.spec import MetricType
 
 STATE_VERSION = 1
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Health:
     """One metric in ``status.health``: failed reads since the last good one."""
@@ -31,6 +33,7 @@ class Health:
         return "Failing" if self.number_of_failures else "Happy"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PastRecommendation:
     """What the HPA wanted at a moment, before stabilisation."""
@@ -39,6 +42,7 @@ class PastRecommendation:
     at: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ScaleEvent:
     """By how many replicas the HPA changed the target, always positive."""
@@ -47,6 +51,7 @@ class ScaleEvent:
     at: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class MetricStatus:
     """One line of ``status.currentMetrics``, and the pair that TARGETS shows: 4/5 (avg).
@@ -61,6 +66,7 @@ class MetricStatus:
     current_utilization: int | None = None  # percent of the requests, of Utilization only
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HpaState:
     """The HPA that KEDA made, and what its controller remembers.
@@ -81,6 +87,7 @@ class HpaState:
     conditions: tuple[Condition, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CachedRead:
     """What a poll left for HPA reads of a trigger with ``useCachedMetrics``."""
@@ -89,6 +96,7 @@ class CachedRead:
     value: TriggerValue
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ScalingState:
     """Everything that is remembered of one ScaledObject."""
@@ -157,10 +165,21 @@ class ScalingState:
 def with_conditions(
     old: tuple[Condition, ...], new: tuple[Condition, ...]
 ) -> tuple[Condition, ...]:
-    """*old* with every condition of *new* in the place of the one of its type, or at the end."""
+    """*old* with every condition of *new* in the place of the one of its type, or at the end.
+
+    *old* itself where that changes nothing, which is most of the time.
+    """
     merged = {c.type: c for c in old}
-    merged.update((c.type, c) for c in new)
-    return tuple(merged.values())
+    for condition in new:
+        merged[condition.type] = condition
+    conditions = tuple(merged.values())
+    return old if conditions == old else conditions
+
+
+def conditioned(state: ScalingState, new: tuple[Condition, ...]) -> ScalingState:
+    """*state* with *new* among the conditions of the ScaledObject."""
+    conditions = with_conditions(state.conditions, new)
+    return state if conditions is state.conditions else replace(state, conditions=conditions)
 
 
 def with_health(state: ScalingState, metric_name: str, failures: int) -> ScalingState:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stoker.scaling.annotations import effective_behavior
+from stoker.scaling.records import quick
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Tolerance:
     """The band around 1. *directional* is the comparison of Kubernetes 1.33 and later."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from stoker.errors import StokerError
 from stoker.metrics.otlp.addon import MetricStore
 from stoker.scaling import numbers
 from stoker.scaling.observation import ResourceUsage, TriggerReading
+from stoker.scaling.records import quick, replace
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.connections import Pool
 from stoker.triggers.parameters import Secrets
@@ -54,6 +55,7 @@ async def read_all(trigger: Trigger, now: float) -> tuple[TriggerReading, ...]:
     return (await trigger.read(now),)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class QueryAnswer:
     """``data`` of an instant query in the Prometheus HTTP API: its resultType and result.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import quote_plus
 
@@ -19,6 +19,7 @@ from stoker.clock import rfc3339
 from stoker.errors import StokerError
 from stoker.scaling import numbers
 from stoker.scaling.observation import TriggerReading
+from stoker.scaling.records import replace
 from stoker.scaling.spec import TriggerSpec
 from stoker.triggers.base import QueryAnswer, QueryFunction, TriggerContext, metric_name, unread
 from stoker.triggers.connections import Lease, Tls
@@ -106,11 +107,14 @@ class PrometheusTrigger:
         self._query: QueryFunction | None = context.query_for(self.parameters.server_address)
         self._pool = context.pool
         self._http: Lease[HttpClient] | None = None
-
-    @property
-    def metric_name(self) -> str:
-        """KEDA's name of the metric."""
-        return metric_name(self.spec, "prometheus")
+        self.metric_name = metric_name(spec, "prometheus")  # KEDA's name of it
+        self._unread = unread(
+            spec,
+            self.metric_name,
+            self.target,
+            self.parameters.query,
+            self.parameters.activation_threshold,
+        )
 
     @property
     def target(self) -> float:
@@ -119,14 +123,7 @@ class PrometheusTrigger:
 
     async def read(self, now: float) -> TriggerReading:
         """The result of the query at *now*, or why there is none."""
-        parameters = self.parameters
-        reading = unread(
-            self.spec,
-            self.metric_name,
-            self.target,
-            parameters.query,
-            parameters.activation_threshold,
-        )
+        parameters, reading = self.parameters, self._unread
         try:
             answer = await self._ask(now)
             value = value_of(answer, parameters)

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from stoker.scaling import numbers
 from stoker.scaling.decision import Recommendation
 from stoker.scaling.observation import TargetStatus, TriggerValue
+from stoker.scaling.records import quick
 from stoker.scaling.tolerance import Tolerance
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """Replicas that one metric would want, and what ``status.currentMetrics`` shows of it."""
@@ -121,6 +123,7 @@ def _assumed(
     return {}
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class GroupedPods:
     """The pods of a target by what is known of them. ``measured``: milli-values that count."""
