@@ -36,6 +36,12 @@ def test_a_misspelt_key_is_named_with_its_place_and_the_right_one(tmp_path):
     assert "maxReplicas" in told
     assert "--> values.yaml:17:9" in told
     assert "did you mean `maxReplicaCount`?" in told
+    assert "--validate=warn" in told
+
+
+def test_an_unknown_field_of_any_resource_starts_nothing_unless_asked(tmp_path):
+    unknown = VALUES.replace("      requestCPU: 10", "      requestCPU: 10\n      colour: blue")
+    assert "colour" in refused(tmp_path, unknown)
 
 
 def test_all_errors_of_all_documents_are_told_at_once(tmp_path):

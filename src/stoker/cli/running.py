@@ -19,8 +19,9 @@ from stoker.cli.narration import JsonNarrator, Narrator, TextNarrator
 from stoker.cli.params import tls_files
 from stoker.clock import LoopClock
 from stoker.engines import SimulatedEngine, choose, detect_gpus
-from stoker.errors import StokerError
-from stoker.resources import load
+from stoker.errors import InputError, InputErrors, StokerError
+from stoker.resources import Bundle, load
+from stoker.resources.translation import UNKNOWN_FIELD
 from stoker.simulator.profiles import DEFAULT_PROFILE
 from stoker.stack.autoscaling import check_triggers
 from stoker.stack.backend import publish
@@ -42,6 +43,8 @@ def run_up(flags: dict[str, Any]) -> None:
         as_kserve=flags["compat"] == "kserve",
         kubernetes_version=flags["kubernetes_version"],
     )
+    if flags["validate"] == "strict":
+        refuse_unknown_fields(bundle)
     check_triggers(bundle)
     engine = engine_of(flags)
     options = options_of(flags)
@@ -49,13 +52,33 @@ def run_up(flags: dict[str, Any]) -> None:
     if gpus is None:
         gpus = detect_gpus() if engine.name == "vllm" else SIMULATED_GPUS
     narrator: Narrator = JsonNarrator() if flags["output"] == "json" else TextNarrator()
-    narrator.findings(check(bundle))
+    findings = check(bundle)
+    if flags["validate"] == "ignore":
+        findings = tuple(one for one in findings if one.code != UNKNOWN_FIELD)
+    narrator.findings(findings)
     run = _run(
         lambda: Stack(bundle, engine, gpus, options, LoopClock()),
         narrator,
         until_stdin_closes=flags["until_stdin_closes"],
     )
     uvloop.run(run)
+
+
+def refuse_unknown_fields(bundle: Bundle) -> None:
+    """A field that nobody reads is most often a name that was misspelt.
+
+    Raises:
+        InputErrors: there are some; all are told.
+    """
+    errors = [
+        InputError(
+            one.message, hint=f"{one.fix}; --validate=warn runs it all the same", place=one.place
+        )
+        for one in bundle.ignored
+        if one.rule == UNKNOWN_FIELD
+    ]
+    if errors:
+        raise InputErrors(errors)
 
 
 def engine_of(flags: dict[str, Any]) -> Engine:

@@ -43,6 +43,13 @@ from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
     type=DURATION,
     help="In place of what monitors say; without either it is 5s.",
 )
+@click.option(
+    "--validate",
+    type=click.Choice(["strict", "warn", "ignore"]),
+    default="strict",
+    show_default=True,
+    help="What a field that nobody reads is: an error, as for kubectl apply, or a warning.",
+)
 @controller_options
 @click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
 @click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)

@@ -14,6 +14,8 @@ from typing import Any
 from stoker.errors import InputError, Place
 from stoker.resources.document import Manifest, Origin, Path
 
+UNKNOWN_FIELD = "unknown-field"
+
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
@@ -31,7 +33,7 @@ def unknown_field(error: InputError, why: str, about: str) -> Ignored:
     """A field that nobody reads, from the error that it would be elsewhere."""
     fix = error.hint or "take it out, or look for the name that was meant"
     place = error.place or Place("")
-    return Ignored("unknown-field", error.message, why, fix, place, about)
+    return Ignored(UNKNOWN_FIELD, error.message, why, fix, place, about)
 
 
 @dataclass(frozen=True, slots=True)
