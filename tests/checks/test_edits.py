@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stoker import cli
@@ -167,6 +167,8 @@ def test_what_cannot_be_changed_alone_is_left(text, path, change):
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1))
+@example("A\u2028")
+@example("\ufeff\U000e0001 x")
 def test_a_value_is_read_back_as_it_was_meant(value):
     for written in ("x", "'x'", '"x"', "|\n  x"):
         text = f"a: {written}\nb: 1\n"

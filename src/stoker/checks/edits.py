@@ -154,9 +154,19 @@ def _scalar(value: str | int, written: str) -> str:
     """*value* in the style of what was *written*."""
     if isinstance(value, int):
         return str(value)
-    if "\n" in value or written[:1] == '"' or written[:1] in {"|", ">"}:
+    if not value.isprintable() or written[:1] in {'"', "|", ">"}:
         ending = "\n" if written.endswith("\n") else ""
-        return json.dumps(value, ensure_ascii=False) + ending
+        return _double_quoted(value) + ending
     if written[:1] == "'" or not _PLAIN.fullmatch(value) or _AMBIGUOUS.search(value):
         return "'" + value.replace("'", "''") + "'"
     return value
+
+
+def _double_quoted(value: str) -> str:
+    """As YAML reads it back; what cannot be seen is escaped, since YAML takes some of it away."""
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else _escaped(ord(one)) for one in quoted)
+
+
+def _escaped(code: int) -> str:
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
