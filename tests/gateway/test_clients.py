@@ -138,6 +138,22 @@ async def test_any_path_of_an_engine_passes_under_its_model(engine, gateway, cli
     assert seen == ["/v1/some/path?q=1", "/v1/some/path?q=1", "/metrics"]
 
 
+async def test_clients_of_kserves_hugging_face_server_find_everything_below_openai(
+    engine, gateway, client
+):
+    pod = await engine()
+    pod.answer = pod.status(200)
+    door = await gateway(pod)
+    body = {"model": "m", "messages": []}
+    async with client.post(f"{door.url}/openai/v1/chat/completions", json=body) as answer:
+        assert answer.status == 200
+    async with client.get(f"{door.url}/openai/v1/models") as answer:
+        assert [one["id"] for one in (await answer.json())["data"]] == ["m"]
+    async with client.get(f"{door.url}/openai/v2/models") as answer:
+        assert answer.status == 404
+    assert [request.path for request, _ in pod.requests] == ["/v1/chat/completions"]
+
+
 async def test_a_head_request_has_no_body(engine, gateway, client):
     pod = await engine()
     pod.answer = pod.status(200)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _JSON_PATHS = frozenset(path.encode() for path in openai.INFERENCE_PATHS)
 _FORM_PATHS = frozenset(path.encode() for path in openai.FORM_PATHS)
 _ENGINES = b"/engines/"
+_KSERVE = b"/openai/v1/"  # where the Hugging Face server of KServe has what is at /v1/ elsewhere
 _PAGES = frozenset({b"/v1/models", b"/health", b"/version", b"/metrics"})
 _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
@@ -58,6 +59,8 @@ class Intake:
         path = exchange.path
         if path[:1] != b"/":  # absolute form; where a request goes is not the client's choice
             path = exchange.path = _ORIGIN.sub(b"", path, count=1) or b"/"
+        if path.startswith(_KSERVE):
+            path = exchange.path = path[len(_KSERVE) - len(b"/v1/") :]
         path = path.partition(b"?")[0]
         if path in _JSON_PATHS:
             self._json(exchange)
