@@ -57,3 +57,14 @@ def test_a_column_that_one_chunk_lacks_is_not_half_known():
     first = Arrivals.of([0.0], [1], [1], models=np.array([0], np.int32), model_names=("a",))
     second = Arrivals.of([1.0], [1], [1])
     assert joined([first, second]).models is None
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), max_size=3), min_size=1, max_size=8),
+    st.lists(st.integers(0, 100), max_size=12),
+)
+def test_requests_are_taken_in_any_order_and_more_than_once(hashes, numbers):
+    blocks = _arrivals([float(i) for i in range(len(hashes))], hashes).blocks
+    rows = np.array([number % len(hashes) for number in numbers], np.int64)
+    taken = blocks.taken(rows)
+    assert [taken.of(i).tolist() for i in range(len(rows))] == [hashes[row] for row in rows]

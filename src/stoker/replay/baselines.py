@@ -145,7 +145,8 @@ def _apart(arrivals: Arrivals) -> tuple[Arrivals, NDArray[np.int64], NDArray[np.
     windows = np.repeat(np.arange(count), sizes)
     rows = np.arange(len(windows)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + begins[windows]
     moved = times[rows] + windows * _APART
-    parts = Arrivals(moved, arrivals.prompt_tokens[rows], arrivals.output_tokens[rows])
+    blocks = None if arrivals.blocks is None else arrivals.blocks.taken(rows)
+    parts = Arrivals(moved, arrivals.prompt_tokens[rows], arrivals.output_tokens[rows], blocks)
     return parts, windows, times[rows] >= starts[windows]
 
 

@@ -42,6 +42,14 @@ class PromptBlocks:
         hashes = self.hashes[offsets[0] : offsets[-1]] if len(offsets) else self.hashes[:0]
         return PromptBlocks(hashes, offsets - offsets[:1], self.block_size)
 
+    def taken(self, rows: Indices) -> PromptBlocks:
+        """Those of the requests *rows*, in their order; one may be taken twice."""
+        sizes = (self.offsets[1:] - self.offsets[:-1])[rows]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes)
+        hashes = self.hashes[np.repeat(self.offsets[:-1][rows], sizes) + within]
+        return PromptBlocks(hashes, offsets, self.block_size)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrivals:
