@@ -17,7 +17,7 @@ from pathlib import Path
 from stoker.clock import pause, wall_time
 
 FILE = str(Path(__file__).parent.parent / "examples" / "01-production-stack" / "values.yaml")
-SEATS, STARTUP, WINDOW = 16, 20.0, 60.0
+SEATS, STARTUP, WINDOW = 16, 20.0, 180.0
 GATEWAY = 18_321
 COUNTER = "vllm:num_incoming_requests_total"
 

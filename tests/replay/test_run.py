@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests.replay.conftest import TINY, job, steady, traffic
+from tests.replay.conftest import DEPLOYMENT, TINY, job, steady, traffic
 
 from stoker.errors import InputError
 from stoker.replay.job import begin, execute, finish
@@ -157,3 +157,42 @@ def test_numbers_of_a_run_count_its_ticks(file):
     found = finish(run, one, traffic(), seen.append)
     assert found["polls"] == sum(tick.reader is Reader.KEDA for tick in seen)
     assert found["syncs"] == sum(tick.reader is Reader.HPA for tick in seen)
+
+
+def test_cron_begins_at_the_time_that_was_said(file):
+    cron = file(
+        ("type: prometheus", "type: cron"),
+        ("      serverAddress: http://prometheus.monitoring.svc:9090\n", "      timezone: UTC\n"),
+        ('      query: sum(vllm:num_requests_waiting{model_name="tiny-model"})\n', ""),
+        (
+            '      threshold: "5"',
+            "      start: 5 0 * * *\n      end: 0 1 * * *\n      desiredReplicas: '3'",
+        ),
+    )
+    found = execute(job(cron), traffic(steady(0.5, 900)))[0]
+    up = next(row for row in found["replicas"] if row["wanted"] == 3)
+    assert 300.0 <= up["time"] <= 330.0  # five past midnight
+
+
+def test_a_query_of_any_metric_gives_what_its_name_would(file):
+    name = 'sum(vllm:num_requests_waiting{model_name="tiny-model"})'
+    regex = file(
+        (name, 'sum({__name__=~"vllm:num_requests_wait.*g",model_name="tiny-model"})'),
+        name="r.yaml",
+    )
+    load = traffic(steady(16.0, 60, output=200))
+    by_name, by_regex = (execute(job(path), load)[0] for path in (file(), regex))
+    assert by_name["decisions"]
+    assert [(d["time"], d["to"]) for d in by_name["decisions"]] == [
+        (d["time"], d["to"]) for d in by_regex["decisions"]
+    ]
+
+
+def test_a_liveness_probe_that_is_too_strict_never_lets_it_start(file):
+    strict = DEPLOYMENT.replace("readinessProbe", "livenessProbe")
+    assert strict != DEPLOYMENT
+    path = file(deployment=strict.replace("periodSeconds: 10", "periodSeconds: 3"))
+    setup = replace(TINY, cold=True, hold_timeout=120.0)
+    found = execute(job(path, setup), traffic(steady(1.0, 10)))[0]
+    assert found["failures"]["timed_out"] == 10
+    assert found["starts"]["restarts"] >= 3

@@ -27,10 +27,17 @@ class Nodes:
         # Nodes count only where they take time to come.
         self._counts = setup.node_startup.median > 0.0
         self._free: dict[int, int] = {}
+        self._idle_since: dict[int, float] = {}
+        self._least = setup.nodes or 0  # nodes that stay
         self._made = 0
         self._coming = 0
         for _ in range(setup.nodes or 0):
             self._add()
+
+    @property
+    def count(self) -> int:
+        """Nodes that there are."""
+        return len(self._free)
 
     @property
     def waiting(self) -> int:
@@ -59,6 +66,7 @@ class Nodes:
         if node is not None and node in self._free:
             self._free[node] += gpus
             if self._free[node] == self._size:
+                self._idle_since[node] = now
                 self._agenda.at(now + _IDLE_AFTER, lambda: self._drop_if_idle(node))
         self._serve(now)
 
@@ -102,5 +110,8 @@ class Nodes:
         self._serve(self._agenda.now)
 
     def _drop_if_idle(self, node: int) -> None:
-        if self._free.get(node) == self._size:
+        """Give a node back that was empty all the time since it was found so."""
+        is_idle = self._free.get(node) == self._size
+        long_enough = self._agenda.now - self._idle_since.get(node, 0.0) >= _IDLE_AFTER
+        if is_idle and long_enough and len(self._free) > self._least:
             del self._free[node]
