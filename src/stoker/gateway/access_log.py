@@ -24,16 +24,21 @@ class AccessLog:
         self._epoch = epoch
         self._lines: list[bytes] = []
         self._size = 0
+        self._second = -1
+        self._time = ""
         self._file: IO[bytes] = path.open("ab", buffering=0)
         self._inode = path.stat().st_ino
 
     def write(self, exchange: Exchange, status: int, now: float) -> None:
         """Note that *exchange* is over."""
+        second = int(self._epoch())
+        if second != self._second:
+            self._second, self._time = second, rfc3339(second)
         inbound = exchange.inbound
         peer = inbound.peer if inbound is not None else None
         line: bytes = orjson.dumps(
             {
-                "time": rfc3339(self._epoch()),
+                "time": self._time,
                 "request_id": exchange.request_id.decode("latin-1"),
                 "client": peer,
                 "method": exchange.method.decode("latin-1"),

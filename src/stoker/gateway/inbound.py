@@ -44,6 +44,7 @@ class Inbound(asyncio.Protocol):
         "_content_length",
         "_head_size",
         "_hosts",
+        "_http10",
         "_in_head",
         "_in_message",
         "_lines",
@@ -73,6 +74,8 @@ class Inbound(asyncio.Protocol):
         self._bad: Refusal | None = None  # what to say, and then to close
         self._paused = False
         self._in_message = False
+        self._http10 = False
+        self._peer: str | None = None  # "": it has none
         self._reset()
 
     def _reset(self) -> None:
@@ -177,34 +180,35 @@ class Inbound(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is not passed on."""
-        if not self._in_head:
-            self._body_size += len(name) + len(value)
-            return
-        self._head_size += len(name) + len(value) + 4
         key = name.lower()
-        kind = KIND.get(key, 0)
-        if kind:
-            if key == b"host":
-                self._hosts += 1
-            elif key == b"transfer-encoding":
-                self._transfer = value
-            elif key == b"content-length":
-                self._content_length = int(value)
-            elif key == b"connection" or key in self._read:
-                value = self._read.get(key, b"") + b"," + value if key in self._read else value
-                self._read[key] = value
-            else:
-                self._read[key] = value
-            if kind == 1:
-                return
-        self._lines.append(b"%b: %b\r\n" % (name, value))
-        if len(self._lines) > _MAX_HEADERS or self._head_size > self._plane.limits.max_head:
-            raise _head_too_large(self._plane.limits.max_head)
+        if key not in KIND and self._in_head:
+            self._lines.append(name + b": " + value + b"\r\n")
+        elif self._in_head:
+            self._special(name, key, value)
+        else:
+            self._body_size += len(name) + len(value)
+
+    def _special(self, name: bytes, key: bytes, value: bytes) -> None:
+        """A header that the gateway reads itself."""
+        if key == b"host":
+            self._hosts += 1
+        elif key == b"content-length":
+            self._content_length = int(value)
+        elif key == b"transfer-encoding":
+            self._transfer = value
+        else:
+            read = self._read
+            read[key] = read[key] + b"," + value if key in read else value
+            if KIND[key] == 2:
+                self._lines.append(name + b": " + value + b"\r\n")
 
     def on_headers_complete(self) -> None:
         """The head is there: refuse what can be refused before the body comes."""
         self._in_head = False
         limits = self._plane.limits
+        lines = self._lines
+        if len(lines) > _MAX_HEADERS or sum(map(len, lines)) > limits.max_head:
+            raise _head_too_large(limits.max_head)
         self._check_head()
         if self._content_length > limits.max_body:
             raise Refusal.too_large(limits.max_body)
@@ -228,7 +232,7 @@ class Inbound(asyncio.Protocol):
         body = self._body
         if body:
             exchange.body = body[0] if len(body) == 1 else b"".join(body)
-        exchange.http10 = parser.get_http_version() == "1.0"
+        exchange.http10 = self._http10
         exchange.keep_alive = parser.should_keep_alive()
         self._in_message = False
         self._reset()
@@ -239,6 +243,7 @@ class Inbound(asyncio.Protocol):
 
     def _check_head(self) -> None:
         version = self._parser.get_http_version()
+        self._http10 = version == "1.0"
         if version not in {"1.0", "1.1"}:
             message = f"HTTP/{version} is not spoken here; HTTP/1.1 is."
             raise Refusal(505, "invalid_request_error", message, code="http_version")
@@ -354,8 +359,10 @@ class Inbound(asyncio.Protocol):
     @property
     def peer(self) -> str | None:
         """Where the client is; None for a Unix socket."""
-        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
-        return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else None
+        if self._peer is None and self.transport is not None:
+            peer = self.transport.get_extra_info("peername")
+            self._peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else ""
+        return self._peer or None
 
 
 def _head_too_large(limit: int) -> Refusal:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -119,8 +118,7 @@ class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault o
         return b"data: " + self.body() + b"\n\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What a request's body says to the gateway. ``prefix`` is the beginning of its prompt."""
 
     model: str | None

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from bisect import bisect_left
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from stoker.clock import steady
 from stoker.gateway.exchange import Exchange, Sent
 from stoker.gateway.headers import passed_on, value_of
 from stoker.gateway.policy import Failure
+from stoker.gateway.stats import CHUNK_BUCKETS
 
 if TYPE_CHECKING:
     from stoker.gateway.plane import Plane
@@ -45,6 +48,7 @@ class Outbound(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_began",
         "_buffer",
         "_client",
         "_close_delimited",
@@ -55,7 +59,9 @@ class Outbound(asyncio.Protocol):
         "_head_complete",
         "_head_done",
         "_interim",
+        "_intervals",
         "_is_events",
+        "_is_plain",
         "_keep",
         "_last",
         "_parser",
@@ -63,6 +69,7 @@ class Outbound(asyncio.Protocol):
         "_plane",
         "_reframe",
         "_reused",
+        "_size",
         "_tail",
         "_whole",
         "exchange",
@@ -83,6 +90,7 @@ class Outbound(asyncio.Protocol):
         self._reused = False
         self._paused = False
         self._tail: deque[bytes] = deque(maxlen=_TAIL)
+        self._intervals = [0] * (len(CHUNK_BUCKETS) + 1)
         self._clear()
 
     def _clear(self) -> None:
@@ -99,7 +107,9 @@ class Outbound(asyncio.Protocol):
         self._is_events = False
         self._events = 0
         self._counted = 0
-        self._last = 0.0
+        self._last = self._began = 0.0
+        self._size = 0
+        self._is_plain = False
         self._tail.clear()
 
     # -- the request -----------------------------------------------------------------------------
@@ -140,6 +150,8 @@ class Outbound(asyncio.Protocol):
 
     def drop(self) -> None:
         """The request is not wanted any more: the engine sees the connection close, and stops."""
+        if self.exchange is not None:
+            self._book(self.exchange)
         self.exchange = None
         self._plane.outbounds.discard(self)
         if self.transport is not None:
@@ -182,6 +194,7 @@ class Outbound(asyncio.Protocol):
             self._pass_end(exchange)
             self._plane.answered(exchange, broken=self._aborted())
         elif exchange.sent is Sent.ANSWER:
+            self._book(exchange)
             self._plane.cut(exchange, between_events=self._between_events())
         elif self._reused and not self._buffer and not self._head_done:
             # It was closed while idle and the request crossed with that: nothing speaks against
@@ -199,12 +212,26 @@ class Outbound(asyncio.Protocol):
         if exchange is None:
             self.close()  # nobody asked
             return
-        self.seen = self._plane.coarse
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:  # also an upgrade, which nobody asked for
             self._bad(exchange)
             return
+        if self._is_plain:  # nearly all that ever comes here: a piece of a stream of events
+            self._client.write(data)
+            now = self.seen = steady()
+            counts = self._intervals
+            counts[bisect_left(CHUNK_BUCKETS, now - self._last)] += 1
+            self._last = now
+            self._tail.append(data)
+            self._size += len(data)
+            found = data.count(b"data: {")
+            if found:
+                self._count_events(exchange, found)
+            if self._complete:
+                self._end(exchange)
+            return
+        self.seen = self._plane.coarse
         if self._head_done:
             self._pass(exchange, data)
         elif self._head_complete:
@@ -289,7 +316,7 @@ class Outbound(asyncio.Protocol):
             self._pass(exchange, body)
             return
         self._plane.first_byte(exchange, events=self._is_events)
-        self._last = self._plane.now()
+        self._last = self._began = self._plane.now()
         exchange.sent = Sent.ANSWER
         if self._close_delimited:
             self._client.write(head)
@@ -298,6 +325,7 @@ class Outbound(asyncio.Protocol):
             return
         self._meter(exchange, body)
         self._client.write(head + body)
+        self._is_plain = self._is_events and exchange.counters is not None
         if self._complete:
             self._end(exchange)
 
@@ -330,7 +358,7 @@ class Outbound(asyncio.Protocol):
         self._read_usage(exchange, body[-_USAGE:])
         self._plane.first_byte(exchange, events=False)
         exchange.sent = Sent.ANSWER
-        exchange.size_out = len(body)
+        self._size = len(body)
         self._client.write(head + body)
         self._end(exchange)
 
@@ -365,6 +393,7 @@ class Outbound(asyncio.Protocol):
     def _forget(self, exchange: Exchange) -> None:
         """The rest of the answer is not wanted."""
         exchange.outbound = None
+        self._book(exchange)
         self.drop()
 
     def _bad(self, exchange: Exchange) -> None:
@@ -384,7 +413,7 @@ class Outbound(asyncio.Protocol):
         if pieces is None:
             return
         self._plane.first_byte(exchange, events=self._is_events)
-        self._last = self._plane.now()
+        self._last = self._began = self._plane.now()
         if exchange.sent is Sent.HEARTBEAT:
             pieces.chunks = not exchange.http10
             pieces.only_events = not self._is_events or exchange.status >= 400
@@ -419,32 +448,47 @@ class Outbound(asyncio.Protocol):
     # -- what is counted -------------------------------------------------------------------------
 
     def _meter(self, exchange: Exchange, data: bytes) -> None:
-        """Count the tokens of a stream without taking it apart.
-
-        vLLM sends an event a token, between one event with the role and perhaps one with the
-        usage: two less than the events were tokens for sure, and the usage corrects it.
-        """
-        exchange.size_out += len(data)
+        """Count a piece of a body, and what a stream says in it."""
+        self._size += len(data)
         if exchange.counters is None:
             return
         if not self._is_events:
             self._tail.append(data[-_USAGE:])
             return
-        counters = exchange.counters
         now = self._plane.now()
-        counters.chunks += 1
-        counters.inter_chunk.observe(now - self._last)
+        self._intervals[bisect_left(CHUNK_BUCKETS, now - self._last)] += 1
         self._last = now
         self._tail.append(data)
-        self._events += data.count(b"data: {")
+        self._count_events(exchange, data.count(b"data: {"))
+
+    def _count_events(self, exchange: Exchange, found: int) -> None:
+        """Count the tokens of a stream without taking it apart.
+
+        vLLM sends an event a token, between one event with the role and perhaps one with the
+        usage: two less than the events were tokens for sure, and the usage corrects it.
+        """
+        self._events += found
         tokens = self._events - 2
-        if tokens > self._counted:
-            counters.output_tokens += tokens - self._counted
+        if tokens > self._counted and exchange.counters is not None:
+            exchange.counters.output_tokens += tokens - self._counted
             self._counted = tokens
             if exchange.entry is not None:
                 exchange.entry.completion_tokens = tokens
 
+    def _book(self, exchange: Exchange) -> None:
+        """Put what was counted piece by piece into the books."""
+        exchange.size_out += self._size
+        self._size = 0
+        if exchange.counters is None or not self._is_events:
+            return
+        counts = self._intervals
+        exchange.counters.chunks += sum(counts)
+        exchange.counters.inter_chunk.add([*counts, self._last - self._began])
+        self._intervals = [0] * len(counts)
+        self._began = self._last
+
     def _count_rest(self, exchange: Exchange) -> None:
+        self._book(exchange)
         if exchange.counters is None or not self._tail:
             return
         if not self._is_events:

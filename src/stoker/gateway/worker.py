@@ -28,6 +28,7 @@ from stoker.gateway.wire import WorkerConfig
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 1.0
+_GC_THRESHOLD = 20_000  # objects; requests leave no cycles behind, or few
 _CUT_OFF = 0.05  # seconds for what is being written when the grace is over
 
 
@@ -89,6 +90,7 @@ class Worker:
         # What is loaded now stays: a full collection over it would hold up every stream.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 100)
         return plane
 
     def stop(self, grace: float) -> None:
