@@ -6,7 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint types format unit docs bench bench-replay conformance lock protos changelog clean
+.PHONY: demo test lint types format unit docs bench bench-replay bench-gateway chaos conformance lock \
+        protos changelog clean
 
 demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
 	@$(BIN)/stoker demo $(ARGS)
@@ -34,6 +35,12 @@ bench: $(VENV)/.dev               ## measures, prints, and says how
 
 bench-replay: $(VENV)/.dev        ## replays alone; TRACE=FILE for the hour
 	$(BIN)/python bench/run.py replay
+
+bench-gateway: $(VENV)/.dev       ## the gateway beside HAProxy and nginx; needs gcc
+	$(BIN)/python bench/run.py gateway
+
+chaos: $(VENV)/.dev               ## the gateway under load while all around it comes and goes
+	$(BIN)/python -m tests.gateway.chaos $(ARGS)
 
 conformance: $(VENV)/.run         ## recorded decisions of the real controllers, below DATA=DIR
 	@$(BIN)/stoker conformance $(DATA)

@@ -7,7 +7,18 @@ import platform
 import sys
 from pathlib import Path
 
-BENCHES = ("core", "check", "promql", "idle", "stream", "reaction", "triggers", "scaler", "replay")
+BENCHES = (
+    "core",
+    "check",
+    "promql",
+    "idle",
+    "stream",
+    "reaction",
+    "triggers",
+    "scaler",
+    "replay",
+    "gateway",
+)
 
 
 def machine() -> str:

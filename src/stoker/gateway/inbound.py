@@ -49,6 +49,7 @@ class Inbound(asyncio.Protocol):
         "_in_message",
         "_lines",
         "_parser",
+        "_peer",
         "_paused",
         "_plane",
         "_read",
