@@ -241,8 +241,7 @@ def _tables(folder: Path, ports: list[int]) -> str:
     direct = median(client(folder, ports[0], 1, "json")["p50_us"] for _ in range(3))
     base = running[0]
     lines = [
-        "| proxy | CPU us a request | to HAProxy | CPU us an event | to HAProxy "
-        "| added p50, us | failed |",
+        "| proxy | us a request | to HAProxy | us an event | to HAProxy | added p50, us | failed |",
         "|---|---|---|---|---|---|---|",
     ]
     for proxy in running:
