@@ -6,11 +6,13 @@ copied. `up`, `backtest` and `replay` share them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
 
+from stoker.cli.operatorvariables import tell, timeout_option
 from stoker.cli.params import DURATION
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -66,13 +68,7 @@ _OPTIONS = (
         show_default=True,
         help="Whose HPA it is; 1.37 lets a HorizontalPodAutoscaler scale to zero.",
     ),
-    click.option(
-        "--keda-http-timeout",
-        type=DURATION,
-        default="3s",
-        show_default=True,
-        help="KEDA_HTTP_DEFAULT_TIMEOUT of the operator.",
-    ),
+    timeout_option(type=DURATION, help="Of one question of KEDA to a source."),
 )
 
 
@@ -87,6 +83,7 @@ def settings_of(flags: Mapping[str, Any]) -> Any:
     """The flags as ControllerSettings. Raises InputError for what no controller takes."""
     from stoker.scaling.settings import ControllerSettings  # noqa: PLC0415 - keeps `--help` fast
 
+    tell(os.environ)
     window = flags["stabilization_window"]
     return ControllerSettings(
         sync_period=flags["sync_period"],

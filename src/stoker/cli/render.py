@@ -20,6 +20,12 @@ from stoker.cli.files import compat_option, file_options
 )
 @compat_option
 @click.option(
+    "--kubernetes-version",
+    default="1.36",
+    show_default=True,
+    help="Of the cluster it is for; 1.37 lets a HorizontalPodAutoscaler scale to zero.",
+)
+@click.option(
     "-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True
 )
 def render(*, files: tuple[str, ...], output: str, **options: Any) -> None:
@@ -39,6 +45,7 @@ def render(*, files: tuple[str, ...], output: str, **options: Any) -> None:
         files,
         release=options["release"],
         namespace=options["namespace"],
+        kubernetes_version=options["kubernetes_version"],
         stdin=sys.stdin,
         as_kserve=options["compat"] == "kserve",
     )

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from stoker.cli.files import file_options
+from stoker.cli.operatorvariables import timeout_option
 from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
 
 
@@ -35,9 +36,7 @@ from stoker.cli.params import DURATION, PEM, PORT_OR_OFF
 @click.option("--tls-cert", type=PEM, help="Serve over TLS with this certificate (PEM).")
 @click.option("--tls-key", type=PEM, help="The key of it.")
 @click.option("--tls-client-ca", type=PEM, help="KEDA must show a certificate of it (mTLS).")
-@click.option(
-    "--keda-http-timeout", type=DURATION, default="3s", show_default=True, help="Of one read."
-)
+@timeout_option(type=DURATION, help="Of one read.")
 def scaler(**flags: Any) -> None:
     """Serve the triggers of the ScaledObjects in FILE... over KEDA's external scaler protocol.
 

@@ -44,9 +44,11 @@ def triggers_to_read(spec: ScalingSpec, state: ScalingState, reader: Reader) -> 
     if reader is Reader.PUSH or (spec.is_hpa and reader is Reader.KEDA):
         return ()
     if reader is Reader.KEDA:
-        return tuple(t.index for t in spec.triggers if t.type not in RESOURCE_TRIGGERS)
-    cached = {c.index for c in state.cached}
-    return tuple(t.index for t in spec.triggers if not (t.use_cached_metrics and t.index in cached))
+        return tuple([t.index for t in spec.triggers if t.type not in RESOURCE_TRIGGERS])
+    cached = [c.index for c in state.cached]
+    return tuple(
+        [t.index for t in spec.triggers if not (t.use_cached_metrics and t.index in cached)]
+    )
 
 
 def sync_reads_metrics(

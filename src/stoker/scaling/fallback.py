@@ -77,7 +77,7 @@ def settle(
     if observation.reader is Reader.HPA and spec.fallback is not None:
         state = with_fallback_condition(spec, state)
     state = _with_cache(spec, observation.reader, state, reads)
-    values = tuple(read.value for read in reads)
+    values = tuple([read.value for read in reads])
     if observation.reader is Reader.KEDA:
         active = tuple(value.metric_name for value in values if value.active)
         if active != state.active_metrics:
@@ -283,10 +283,10 @@ def _with_cache(
     spec: ScalingSpec, reader: Reader, state: ScalingState, reads: list[_Read]
 ) -> ScalingState:
     """A failed read of any trigger drops what was cached; a poll then stores what it has."""
+    if not any(t.use_cached_metrics for t in spec.triggers) and not state.cached:
+        return state
     if any(read.value.error is not None for read in reads):
         state = replace(state, cached=())
-    if not any(t.use_cached_metrics for t in spec.triggers):
-        return state
     if reader is not Reader.KEDA:
         return state
     wanted = {t.index for t in spec.triggers if t.use_cached_metrics}

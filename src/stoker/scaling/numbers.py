@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 MAX_INT32 = 2**31 - 1
 MAX_INT64 = 2**63 - 1
@@ -61,6 +62,7 @@ def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator
 
 
+@lru_cache(maxsize=1024)  # each sync asks for the same targets
 def milli_of_target(target: float) -> int:
     """A target in thousandths, as KEDA writes it into the HPA: ``%.3f``. Not finite becomes 0."""
     return _thousandths(target) if math.isfinite(target) else 0

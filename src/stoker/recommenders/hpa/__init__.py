@@ -38,7 +38,7 @@ def recommend(
 ) -> tuple[Recommendation, ...]:
     """One recommendation a metric, in the order of the HPA's metrics."""
     tolerance = Tolerance.of(spec, settings)
-    return tuple(_of(spec, value, target, tolerance, settings) for value in values)
+    return tuple([_of(spec, value, target, tolerance, settings) for value in values])
 
 
 def _of(
