@@ -10,10 +10,12 @@ changes neither decisions nor their time.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 TIMEOUT = "KEDA_HTTP_DEFAULT_TIMEOUT"
 
@@ -59,7 +61,7 @@ def tell(environment: Mapping[str, str]) -> None:
         click.echo(f"note: {notice}", err=True)
 
 
-def timeout_option(**arguments: Any) -> Any:
+def timeout_option(**arguments: Any) -> Callable[[_Command], _Command]:
     """``--keda-http-timeout``; *arguments* are those of a click option."""
     return click.option(
         "--keda-http-timeout",

@@ -8,6 +8,7 @@ something: nobody listens at one, and the program behind the other was away for 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ class ScriptedTrigger(ExternalTrigger):
     def __init__(
         self, spec: TriggerSpec, context: TriggerContext, script: Case, calls: Sequence[Case]
     ) -> None:
-        super().__init__(spec, context)
+        # a memory of its own, as a live run gives one to each trigger
+        super().__init__(spec, replace(context, memory={}))
         self.now = 0.0  # in the time of the recording
         self._script = script
         self._called = [float(call["t"]) for call in calls if call["rpc"] != "StreamIsActive"]
