@@ -1,11 +1,21 @@
-"""A replay's JSON document, invented: what the page and the figures are drawn from."""
+"""A replay's JSON document, invented, and a browser to look at what is drawn from it."""
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
 
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 HOSTILE = "<script>alert('x')</script> & \"quotes\""
 
 
@@ -90,3 +100,16 @@ def replay_document():
 def hostile():
     """A text that is markup to a page that does not escape."""
     return HOSTILE
+
+
+@pytest.fixture
+def browser():
+    """Chromium, without a window."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only here
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=FLAGS, headless=True
+        )
+        yield chromium
+        chromium.close()

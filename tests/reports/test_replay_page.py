@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from stoker.reports import replay_page
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def test_text_of_others_is_never_markup(replay_document):
@@ -38,18 +26,6 @@ def test_without_a_price_and_an_slo_there_are_no_such_columns(replay_document, r
     assert "<th>cost</th>" not in text
     assert "<th>within SLO</th>" not in text
     assert "SLO attainment" not in text
-
-
-@pytest.fixture
-def browser():
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only here
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=FLAGS, headless=True
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.e2e

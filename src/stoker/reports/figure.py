@@ -131,8 +131,9 @@ def nice_ticks(low: float, high: float, count: int, *, integers: bool = False) -
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))
     if integers:
         step = max(round(step), 1)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
+    slack = 1e-9 * min(1.0, span / step)
+    first = math.ceil(low / step - slack)
+    last = math.floor(high / step + slack)
     return [number * step for number in range(first, last + 1)]
 
 
