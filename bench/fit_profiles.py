@@ -12,25 +12,13 @@ the fit, and are what the fit is checked with.
 from __future__ import annotations
 
 import csv
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from stoker.simulator.calibration import Point, fit
 
 BUDGET = 8192  # max_num_batched_tokens of these GPUs
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measurement. Times in ms."""
-
-    concurrency: int
-    prompt: int
-    output: int
-    ttft: float  # ms
-    tpot: float  # ms
 
 
 @dataclass(frozen=True)
@@ -60,11 +48,11 @@ SUBJECTS = [
 ]
 
 
-def rows_of(path: str, subject: Subject) -> list[Row]:
+def rows_of(path: str, subject: Subject) -> list[Point]:
     """Its measurements, those without a full cache."""
     with Path(path).open(newline="", encoding="utf-8") as file:
         return [
-            Row(
+            Point(
                 int(row["batch_size"]),
                 int(row["isl"]),
                 int(row["osl"]),
@@ -82,49 +70,9 @@ def rows_of(path: str, subject: Subject) -> list[Row]:
         ]
 
 
-def is_full(row: Row) -> bool:
+def is_full(point: Point) -> bool:
     """Requests waited for seconds: the cache was full, and TPOT is not that of the concurrency."""
-    return row.ttft > 3000.0
-
-
-def tpot_of(numbers: np.ndarray, row: Row) -> float:
-    """Mean time per token at a fixed concurrency, prompts of others in between."""
-    weights, prefill, sequence, kv = numbers
-    batch, context = row.concurrency, row.prompt + row.output / 2
-    decode = weights + sequence * batch + kv * batch * context
-    together = max(1, min(batch, BUDGET // row.prompt))  # prompts in one step
-    extra = max(weights, prefill * row.prompt * together) - weights
-    return decode + extra * (batch / together) / row.output
-
-
-def residuals(logs: np.ndarray, rows: list[Row]) -> np.ndarray:
-    numbers = np.exp(logs)
-    return np.array([math.log(tpot_of(numbers, row) / row.tpot) for row in rows])
-
-
-def fit(rows: list[Row]) -> np.ndarray:
-    """Levenberg and Marquardt on the logarithms of the four numbers."""
-    logs = np.log([min(row.tpot for row in rows), 0.03, 0.05, 3e-5])
-    damping, cost = 1e-2, float("inf")
-    for _ in range(400):
-        now = residuals(logs, rows)
-        cost = float(now @ now)
-        jacobian = np.empty((len(now), 4))
-        for i in range(4):
-            moved = logs.copy()
-            moved[i] += 1e-5
-            jacobian[:, i] = (residuals(moved, rows) - now) / 1e-5
-        step = np.linalg.solve(jacobian.T @ jacobian + damping * np.eye(4), -jacobian.T @ now)
-        tried = residuals(logs + step, rows)
-        if float(tried @ tried) < cost:
-            logs, damping = logs + step, max(damping / 3, 1e-9)
-            if float(np.abs(step).max()) < 1e-9:
-                break
-        else:
-            damping *= 4
-            if damping > 1e9:
-                break
-    return np.exp(logs)
+    return point.ttft > 3000.0
 
 
 def main() -> None:
@@ -132,14 +80,11 @@ def main() -> None:
     print(f"{'profile':<30} {'rows':>4} {heads}")
     for subject in SUBJECTS:
         rows = [row for row in rows_of(sys.argv[1], subject) if not is_full(row)]
-        if len(rows) < 6:
-            print(f"{subject.name:<30} {len(rows):>4} too few")
-            continue
-        numbers = fit(rows)
-        errors = [abs(tpot_of(numbers, row) / row.tpot - 1) for row in rows]
+        found = fit(rows, BUDGET)
         print(
-            f"{subject.name:<30} {len(rows):>4} {numbers[0]:8.3f} {numbers[1]:8.5f} "
-            f"{numbers[2]:8.5f} {numbers[3]:9.3e}  {np.mean(errors):5.1%} {max(errors):6.1%}"
+            f"{subject.name:<30} {len(rows):>4} {found.weights_ms:8.3f} "
+            f"{found.prefill_token_ms:8.5f} {found.decode_sequence_ms:8.5f} "
+            f"{found.kv_token_ms:9.3e}  {found.mean_error:5.1%} {found.largest_error:6.1%}"
         )
 
 

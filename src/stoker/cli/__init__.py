@@ -34,6 +34,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stoker.cli.replay:replay",
         "Say what files would have cost on recorded traffic, and how fast",
     ),
+    "calibrate": (
+        "stoker.cli.calibrate:calibrate",
+        "Measure a running engine and make a profile for replays of it",
+    ),
     "backtest": (
         "stoker.cli.backtest:backtest",
         "Say what a ScaledObject would have done with recorded metrics",

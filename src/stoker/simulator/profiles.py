@@ -15,9 +15,11 @@ servers.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+import json
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
 
-from stoker.errors import InputError
+from stoker.errors import InputError, Place
 from stoker.simulator import measured
 
 _GIB = 1024**3
@@ -160,7 +162,9 @@ DEFAULT_PROFILE = "llama-3.1-8b-a100"
 
 
 def profile(name: str) -> EngineProfile:
-    """The profile of that name, or an InputError that lists the names."""
+    """The profile of that name, or in that file (``.json``); an InputError that lists the names."""
+    if name.endswith(".json"):
+        return _read(Path(name))
     if name not in PROFILES:
         near = difflib.get_close_matches(name, PROFILES, n=3, cutoff=0.5)
         meant = f"did you mean {' or '.join(f'`{one}`' for one in near)}? " if near else ""
@@ -169,3 +173,40 @@ def profile(name: str) -> EngineProfile:
             hint=f"{meant}there are {', '.join(sorted(PROFILES))}",
         )
     return PROFILES[name]
+
+
+def write_profile(one: EngineProfile, path: Path) -> None:
+    """Write it so that ``--profile`` can read it. Raises InputError."""
+    try:
+        path.write_text(json.dumps(asdict(one), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot write the profile: {error.strerror}", place=Place(str(path))
+        ) from None
+
+
+def _read(path: Path) -> EngineProfile:
+    place = Place(str(path))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the profile: {error.strerror}", place=place) from None
+    except ValueError as error:
+        raise InputError(f"not JSON: {error}", place=place) from None
+    kinds = {field.name: str(field.type) for field in fields(EngineProfile)}
+    needed = {field.name for field in fields(EngineProfile) if field.default is MISSING}
+    given = set(found) if isinstance(found, dict) else set()
+    if not needed <= given <= kinds.keys():
+        wrong = sorted((needed - given) | (given - kinds.keys()))
+        raise InputError(
+            f"not an engine profile: {', '.join(wrong)} missing or unknown",
+            hint="`stoker calibrate URL -o FILE.json` writes one",
+            place=place,
+        )
+    for name, value in found.items():
+        is_text = kinds[name] == "str"
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        if not (isinstance(value, str) if is_text else is_number):
+            what = "a text" if is_text else "a number that is not negative"
+            raise InputError(f"`{name}` is {value!r}, not {what}", place=place)
+    return EngineProfile(**found)
