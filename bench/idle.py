@@ -5,6 +5,7 @@ Reads utime+stime and RSS of the process from /proc, so the measurement changes 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -22,18 +23,20 @@ ROUNDS = 3
 
 def markdown() -> str:
     """A markdown table: a row for each round."""
-    rows = ["| round | CPU, % of one core | RSS, MB | PSS, MB |", "|---|---|---|---|"]
+    rows = ["| round | process | CPU, % of one core | RSS, MB | PSS, MB |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as directory:
         process = _up(Path(directory))
         try:
             _until_ready(Path(directory))
             time.sleep(5)
             for number in range(1, ROUNDS + 1):
-                before = _cpu(process.pid)
+                pids = {"control": process.pid, "gateway": gateway_pid(Path(directory))}
+                before = {name: _cpu(pid) for name, pid in pids.items()}
                 time.sleep(SECONDS)
-                share = (_cpu(process.pid) - before) / SECONDS * 100
-                rss, pss = _memory(process.pid)
-                rows.append(f"| {number} | {share:.2f} | {rss:.0f} | {pss:.0f} |")
+                for name, pid in pids.items():
+                    share = (_cpu(pid) - before[name]) / SECONDS * 100
+                    rss, pss = _memory(pid)
+                    rows.append(f"| {number} | {name} | {share:.2f} | {rss:.0f} | {pss:.0f} |")
         finally:
             process.terminate()
             process.wait(30)
@@ -61,6 +64,12 @@ def _until_ready(directory: Path) -> None:
             pass
         time.sleep(0.5)
     raise SystemExit("the replica did not become ready")
+
+
+def gateway_pid(directory: Path) -> int:
+    """The gateway's process."""
+    [pid] = json.loads((directory / "gateway.json").read_text())["pids"]
+    return int(pid)
 
 
 def _cpu(pid: int) -> float:

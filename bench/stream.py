@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from idle import _cpu, _until_ready, _up
+from idle import _cpu, _until_ready, _up, gateway_pid
 
 from stoker.api.client import Client
 from stoker.api.kinds import POD
@@ -24,7 +24,9 @@ ROUNDS = 5
 
 def markdown() -> str:
     """A markdown table: CPU microseconds a token, median and spread over rounds."""
-    costs: dict[str, list[float]] = {"engine": [], "gateway and control": [], "load generator": []}
+    costs: dict[str, list[float]] = {
+        name: [] for name in ("engine", "gateway", "control", "load generator")
+    }
     with tempfile.TemporaryDirectory() as directory:
         process = _up(Path(directory))
         try:
@@ -32,16 +34,18 @@ def markdown() -> str:
             client = Client.discover(Path(directory))
             engine = int(client.objects(POD)[0]["metadata"]["annotations"]["stoker/pid"])
             url = client.overview()["gateway_url"]
+            gateway = gateway_pid(Path(directory))
             for _ in range(ROUNDS):
-                before = _cpu(engine), _cpu(process.pid), os.times()
+                before = _cpu(engine), _cpu(gateway), _cpu(process.pid), os.times()
                 report = _load(url)
                 tokens = report["output_tokens"]
                 after = os.times()
                 spent = {
                     "engine": _cpu(engine) - before[0],
-                    "gateway and control": _cpu(process.pid) - before[1],
+                    "gateway": _cpu(gateway) - before[1],
+                    "control": _cpu(process.pid) - before[2],
                     "load generator": (after.children_user + after.children_system)
-                    - (before[2].children_user + before[2].children_system),
+                    - (before[3].children_user + before[3].children_system),
                 }
                 for name, seconds in spent.items():
                     costs[name].append(seconds / tokens * 1e6)
