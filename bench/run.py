@@ -9,6 +9,7 @@ from pathlib import Path
 
 BENCHES = (
     "core",
+    "collector",
     "check",
     "promql",
     "idle",
