@@ -5,6 +5,7 @@ from __future__ import annotations
 THRESHOLD = 3  # failures in a row
 OPEN_FIRST = 1.0  # seconds
 OPEN_MOST = 30.0
+TRIAL_GAP = 0.2  # seconds between two tries of an endpoint while the circuits of all are open
 _MOST_TRIPS = 5  # beyond it `OPEN_MOST` rules
 BUDGET_RESERVE = 500.0
 BUDGET_SHARE = 0.2
@@ -17,21 +18,23 @@ class Circuit:
     failure opens it again.
     """
 
-    __slots__ = ("_failures", "_trips", "open_until")
+    __slots__ = ("_failures", "_trips", "failed_at", "open_until")
 
     def __init__(self) -> None:
         self._failures = 0
+        self.failed_at = 0.0  # last
         self.open_until: float | None = None  # None while it is closed
         self._trips = 0  # times that it opened since it was closed
 
     def failed(self, now: float) -> bool:
-        """A failure. Whether it opens the circuit."""
+        """A failure. Whether the circuit is open now."""
         self._failures += 1
+        self.failed_at = now
         half_open = self.open_until is not None and now >= self.open_until
         if self._failures < THRESHOLD and not half_open:
             return False
         if self.open_until is not None and not half_open:
-            return False
+            return True
         self.open_until = now + min(OPEN_FIRST * 2**self._trips, OPEN_MOST)
         self._trips = min(self._trips + 1, _MOST_TRIPS)
         return True

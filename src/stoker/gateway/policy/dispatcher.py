@@ -18,6 +18,7 @@ from stoker.gateway.policy.actions import (
     Recall,
     Refuse,
 )
+from stoker.gateway.policy.circuit import Circuit
 from stoker.gateway.policy.endpoint import Endpoint
 from stoker.gateway.policy.model import Model
 from stoker.gateway.policy.request import Request, Stage
@@ -77,6 +78,8 @@ class Dispatcher:
                 found.endpoints[name] = Endpoint(spec, found.settings)
             else:
                 known.update(spec, found.settings)
+                if known.draining:  # it was unwell, and whoever says so says that it is not now
+                    known.circuit = Circuit()
                 known.draining = False
         if wanted:
             found.warmed(now)

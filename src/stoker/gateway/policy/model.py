@@ -10,7 +10,7 @@ from statistics import median
 
 from stoker.gateway.policy.actions import Action, Dispatch, Hold, Reason, Refuse
 from stoker.gateway.policy.affinity import preferred
-from stoker.gateway.policy.circuit import RetryBudget
+from stoker.gateway.policy.circuit import TRIAL_GAP, RetryBudget
 from stoker.gateway.policy.endpoint import Endpoint
 from stoker.gateway.policy.queue import FairQueue
 from stoker.gateway.policy.request import Request, Stage
@@ -87,14 +87,17 @@ class Model:
 
         Those that fail their health check are left out, unless all do. Those with an open circuit
         are, unless that would be more than half: then the fault is hardly theirs, and the rest
-        could not bear the load.
+        could not bear the load. If all are open, each gets one request at a time, with a gap after
+        each failure: those that wait are not spent on replicas that fail them all.
         """
         if now < self._usable_until:
             return self._usable
         ready = self.ready()
         healthy = [endpoint for endpoint in ready if endpoint.healthy] or ready
         closed = [endpoint for endpoint in healthy if not endpoint.circuit.is_open(now)]
-        self._panics = len(closed) * 2 < len(healthy)
+        self._panics = 0 < len(closed) * 2 < len(healthy)
+        if not closed:
+            closed = [e for e in healthy if now >= e.circuit.failed_at + TRIAL_GAP]
         self._usable = healthy if self._panics else closed
         self._plain = not any(
             e.warms_up(now) or (e.circuit.open_until is not None and not self._panics)
@@ -105,9 +108,11 @@ class Model:
 
     def _changes(self, now: float) -> list[float]:
         """Times to come at which an endpoint is warm or a circuit half open."""
-        reopen = [e.circuit.open_until for e in self.endpoints.values()]
+        tripped = [e.circuit for e in self.endpoints.values() if e.circuit.open_until is not None]
+        reopen = [circuit.open_until for circuit in tripped]
+        trial = [circuit.failed_at + TRIAL_GAP for circuit in tripped]
         warm = [e.ready_at + self.settings.slow_start for e in self.endpoints.values()]
-        return [at for at in (*reopen, *warm) if at is not None and at > now]
+        return [at for at in (*reopen, *trial, *warm) if at is not None and at > now]
 
     # -- which endpoint --------------------------------------------------------------------------
 
@@ -139,7 +144,8 @@ class Model:
         return best
 
     def _has_room(self, endpoint: Endpoint, now: float) -> bool:
-        if not self._panics and endpoint.circuit.is_half_open(now) and endpoint.unanswered:
+        tripped = endpoint.circuit.open_until is not None and not self._panics
+        if tripped and endpoint.unanswered:
             return False
         return endpoint.in_flight + endpoint.elsewhere < endpoint.allowance(now)
 
@@ -306,7 +312,7 @@ class Model:
             self.refuse(request, Reason.HOLD_TIMEOUT, now, out, waited)
 
     def _why_not(self, now: float) -> str:
-        ready = len(self.usable(now))
+        ready = len(self.ready())
         if not ready:
             return "no replica became ready in that time"
         if any(e.in_flight + e.elsewhere >= e.cap for e in self.usable(now)):
