@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -236,3 +237,36 @@ def test_what_comes_next_at_its_own_zero() -> None:
         "stays at 0 until a metric asks for replicas; next HPA sync at {t:60.000}",
     )
     assert by_hand == ("stays at 0: somebody else took it there, so the HPA is off; scale it to 1",)
+
+
+def test_a_condition_remembers_when_its_status_changed() -> None:
+    """`lastTransitionTime`: not when its reason or message does; it survives a restart."""
+    spec = ScalingSpec("a", ScaleTargetRef("a"), (TriggerSpec(0, "prometheus"),))
+    flags, target = ControllerSettings(), TargetStatus(1, 1)
+
+    def synced(state: ScalingState, now: float, value: float | None) -> ScalingState:
+        error = "down" if value is None else None
+        reading = TriggerReading(0, "s0-prometheus", value, 5.0, error=error)
+        observation = Observation(Reader.HPA, (reading,), target)
+        state = evaluate(spec, observation, state, now, flags).state
+        return ScalingState.from_dict(json.loads(json.dumps(state.to_dict())))
+
+    def times(state: ScalingState) -> dict[str, float | None]:
+        assert state.hpa is not None
+        return {c.type: state.hpa.transition_of(c.type) for c in state.hpa.conditions}
+
+    state, _ = reconcile(spec, target, ScalingState.new(0.0), 0.0, flags)
+    state = synced(state, 15.0, 5.0)
+    assert times(state) == {"AbleToScale": 15.0, "ScalingActive": 15.0, "ScalingLimited": 15.0}
+    state = synced(state, 30.0, 5000.0)  # ScaleUpLimit: ScalingLimited becomes True
+    assert times(state) == {"AbleToScale": 15.0, "ScalingActive": 15.0, "ScalingLimited": 30.0}
+    state = synced(synced(state, 45.0, None), 60.0, None)
+    assert times(state) == {"AbleToScale": 15.0, "ScalingActive": 45.0, "ScalingLimited": 30.0}
+
+
+def test_a_state_of_before_has_no_times_and_is_read() -> None:
+    state = replace(ScalingState.new(0.0), hpa=HpaState(0.0))
+    written = state.to_dict()
+    del written["hpa"]["transitions"]
+
+    assert ScalingState.from_dict(written) == state

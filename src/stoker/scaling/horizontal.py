@@ -18,7 +18,7 @@ from stoker.scaling.reasons import SENTENCES, hpa_condition, hpa_event
 from stoker.scaling.records import quick, replace
 from stoker.scaling.settings import ControllerSettings
 from stoker.scaling.spec import ScalingSpec
-from stoker.scaling.state import HpaState, MetricStatus, PastRecommendation, with_conditions
+from stoker.scaling.state import HpaState, MetricStatus, PastRecommendation, with_hpa_conditions
 
 _BELOW = "Current number of replicas below Spec.MinReplicas"
 
@@ -83,9 +83,8 @@ def sync(
             hpa,
             current_replicas=bounds.current,
             current_metrics=statuses,
-            conditions=with_conditions(hpa.conditions, conditions),
         )
-        return hpa, decision
+        return with_hpa_conditions(hpa, conditions, now), decision
     return _scale(spec, hpa, bounds, combined, statuses, now, settings)
 
 
@@ -199,11 +198,8 @@ def failed_update(hpa: HpaState, decision: Decision, error: str) -> tuple[HpaSta
     events = tuple(e for e in decision.events if e.reason != "SuccessfulRescale")
     events = (*events, hpa_event("Warning", "FailedRescale", f"{rescaled}; error: {error}"))
     kept = tuple(c for c in decision.conditions if c.type not in {able.type, SCALED_TO_ZERO})
-    hpa = replace(
-        hpa,
-        desired_replicas=decision.was,
-        conditions=with_conditions(hpa.conditions, (able,)),
-    )
+    decided = hpa.created_at if hpa.last_sync is None else hpa.last_sync
+    hpa = with_hpa_conditions(replace(hpa, desired_replicas=decision.was), (able,), decided)
     decision = replace(
         decision,
         replicas=decision.was,
@@ -290,6 +286,5 @@ def _finish(
         desired_replicas=decision.replicas,
         last_scale_time=now if decision.changes else hpa.last_scale_time,
         current_metrics=statuses,
-        conditions=with_conditions(hpa.conditions, conditions),
     )
-    return hpa, replace(decision, conditions=conditions)
+    return with_hpa_conditions(hpa, conditions, now), replace(decision, conditions=conditions)

@@ -85,6 +85,11 @@ class HpaState:
     last_scale_time: float | None = None
     current_metrics: tuple[MetricStatus, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    transitions: tuple[tuple[str, float], ...] = ()  # type of a condition: lastTransitionTime
+
+    def transition_of(self, type_: str) -> float | None:
+        """When the status of a condition last changed. None: it is not set, or not known."""
+        return next((at for name, at in self.transitions if name == type_), None)
 
 
 @quick
@@ -176,6 +181,18 @@ def with_conditions(
     return old if conditions == old else conditions
 
 
+def with_hpa_conditions(hpa: HpaState, new: tuple[Condition, ...], now: float) -> HpaState:
+    """*hpa* with *new* among its conditions, and the time where a status has changed."""
+    conditions = with_conditions(hpa.conditions, new)
+    if conditions is hpa.conditions:
+        return hpa
+    before = {c.type: c.status for c in hpa.conditions}
+    times = dict(hpa.transitions)
+    times.update((c.type, now) for c in new if before.get(c.type) != c.status)
+    transitions = tuple((c.type, times[c.type]) for c in conditions if c.type in times)
+    return replace(hpa, conditions=conditions, transitions=transitions)
+
+
 def conditioned(state: ScalingState, new: tuple[Condition, ...]) -> ScalingState:
     """*state* with *new* among the conditions of the ScaledObject."""
     conditions = with_conditions(state.conditions, new)
@@ -204,6 +221,7 @@ def _hpa_from_dict(data: Mapping[str, Any]) -> HpaState:
                 for m in data["current_metrics"]
             ),
             "conditions": tuple(Condition(**c) for c in data["conditions"]),
+            "transitions": tuple((name, at) for name, at in data.get("transitions", ())),
         }
     )
 

@@ -43,7 +43,7 @@ def hpa_view(autoscaling: Autoscaling) -> HpaView | None:
         spec=autoscaling.controller.spec,
         created_at=hpa.created_at,
         metrics=tuple(_metric(m) for m in hpa.current_metrics or autoscaling.metrics),
-        conditions=tuple(_condition(c) for c in hpa.conditions),
+        conditions=tuple(_condition(c, hpa.transition_of(c.type)) for c in hpa.conditions),
         current_replicas=hpa.current_replicas,
         desired_replicas=hpa.desired_replicas,
         last_scale_time=hpa.last_scale_time,
@@ -60,8 +60,10 @@ def deployment_view(application: RunningApplication) -> DeploymentView:
     )
 
 
-def _condition(condition: Condition) -> ConditionView:
-    return ConditionView(condition.type, condition.status, condition.reason, condition.message)
+def _condition(condition: Condition, since: float | None = None) -> ConditionView:
+    return ConditionView(
+        condition.type, condition.status, condition.reason, condition.message, since
+    )
 
 
 def _metric(metric: MetricStatus) -> MetricView:
