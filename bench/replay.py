@@ -1,7 +1,8 @@
 """Replays: seconds of CPU on one core, compiler and imports told apart, and peers where installed.
 
 TRACE in the environment names a trace to use beside the invented ones, for example the hour of the
-Azure conversation service.
+Azure conversation service; VIDUR_PYTHON and DYNAMO_PYTHON are interpreters that
+have these peers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def row(what: str, case: str, cache: str) -> str:
     )
     found = json.loads(done.stdout)
     return (
-        f"| {what} | {found['requests']:,} | {found['cpu']:.2f} | {found['wall']:.2f} | "
+        f"| {what} | {found['requests']:,} | {found['cpu']:.3g} | {found['wall']:.3g} | "
         f"{found['peak_mb']:.0f} |"
     )
 
@@ -50,8 +51,34 @@ def peers(cache: str) -> list[str]:
     """The same hour on one fixed replica, here and in simulators that step by iteration."""
     rows = [row("the hour on one fixed replica", "one", cache)]
     if importlib.util.find_spec("sched_sim") is None:
-        return [*rows, "| sched-sim: not installed | | | | |"]
-    return [*rows, row("the same in sched-sim", "sched-sim", cache)]
+        rows.append("| sched-sim: not installed | | | | |")
+    else:
+        rows.append(row("the same in sched-sim", "sched-sim", cache))
+    return [*rows, *peer("Vidur", cache), *peer("Dynamo", cache)]
+
+
+def peer(name: str, cache: str) -> list[str]:
+    """Vidur, if VIDUR_PYTHON in the environment names an interpreter that has it; so Dynamo."""
+    variable = f"{name.upper()}_PYTHON"
+    if variable not in os.environ:
+        return [f"| {name}: no {variable} | | | | |"]
+    requests = arrivals(HOUR)
+    columns = (requests.times, requests.prompt_tokens, requests.output_tokens)
+    path = Path(cache) / "requests.json"
+    path.write_text(json.dumps([column.tolist() for column in columns]))
+    script = Path(__file__).with_name(f"peer_{name.lower()}.py")
+    command = [os.environ[variable], str(script), str(path)]
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, env=environ, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    figures = f"{found['cpu']:.3g} | {found['wall']:.3g} | {found['peak_mb']:.0f}"
+    return [
+        f"| the same in {name} | {found['requests']:,} | {figures} |",
+        *(
+            f"| {name}'s {what}: p50 {found[what][0]:.3f} s, p95 {found[what][1]:.3f} s | | | | |"
+            for what in ("ttft", "e2e")
+        ),
+    ]
 
 
 def sched_sim(requests) -> None:  # noqa: ANN001
