@@ -33,7 +33,7 @@ from stoker.gateway.wire import Message, WorkerConfig
 
 _log = logging.getLogger(__name__)
 _START_TIMEOUT = 20.0
-_TAKE_OVER = 2.0  # seconds for processes of an earlier run to report
+_TAKE_OVER = 5.0  # seconds for processes of an earlier run to report
 _DUMP_TIMEOUT = 1.0
 _LAST_WORDS = 2.0
 _QUICK = 1.0  # a process that lives shorter than this is started again with a pause
@@ -383,7 +383,8 @@ class Fleet:
         if self._host.startswith("unix:"):
             listening = open_unix_socket(Path(self._host.removeprefix("unix:")))
             return [listening] + [listening.dup() for _ in range(number - 1)]
-        sockets = open_sockets(self._host, self._port, number)
+        shared = bool(self._seats)  # with processes that were taken over
+        sockets = open_sockets(self._host, self._port, number, shared=shared)
         self._port = int(sockets[0].getsockname()[1])
         return sockets
 

@@ -17,30 +17,25 @@ from stoker.errors import ConflictError, InputError
 BACKLOG = 1024
 
 
-def open_sockets(host: str, port: int, number: int) -> list[socket.socket]:
+def open_sockets(host: str, port: int, number: int, *, shared: bool = False) -> list[socket.socket]:
     """*number* sockets that listen on one port; the kernel spreads connections over them.
 
     The control process opens them and the gateway processes inherit them: connections that come
-    while one of those is restarted wait in its socket.
+    while one of those is restarted wait in its socket. *shared*: the port is ours already.
 
     Raises:
         ConflictError: somebody has the port, or it is not ours to take.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
         why = error.strerror or str(error)
         raise ConflictError(f"the gateway cannot listen on {host}:{port}: {why}") from None
     sockets: list[socket.socket] = []
     try:
         # Without SO_REUSEPORT this fails when anybody listens, another gateway, too.
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            address = probe.getsockname()
-            probe.listen(1)
+        family = found[0]
+        address: tuple[object, ...] = found[4] if shared else _probe(family, found[4])
         while len(sockets) < number:
             sockets.append(_listening(family, address))
     except OSError as error:
@@ -52,6 +47,15 @@ def open_sockets(host: str, port: int, number: int) -> list[socket.socket]:
             hint="choose another port with `--gateway-port`",
         ) from None
     return sockets
+
+
+def _probe(family: int, address: tuple[object, ...]) -> tuple[object, ...]:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        found: tuple[object, ...] = probe.getsockname()
+        probe.listen(1)
+        return found
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
