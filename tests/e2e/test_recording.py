@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 from tests.e2e.conftest import EXAMPLES, QUICK_PROBES, stoker
@@ -55,3 +56,24 @@ def test_a_file_that_cannot_be_recorded_into_is_told_before_anything_starts(tmp_
     assert "did not write it" in run.stderr
     assert "hint: give it another name" in run.stderr
     assert other.read_text() == "not a trace\n"
+
+
+def test_a_killed_run_and_the_next_one_leave_one_trace(up, tmp_path):
+    """The gateway's processes outlive the control process, and keep what they have noted."""
+    values = (EXAMPLES / "01-production-stack" / "values.yaml").read_text() + QUICK_PROBES
+    trace = tmp_path / "requests.jsonl"
+    stack = up(values, f"--record={trace}")
+    stack.until(lambda: stack.ready() == 1, "one replica is ready")
+    stack.chat()
+    stack.until(lambda: len(trace.read_text().splitlines()) == 1, "the first is recorded")
+    stack.send(signal.SIGKILL)
+    stack.process.wait(10)
+    stack.start()
+    stack.until(lambda: stack.ready() == 1, "the replica is adopted")
+    stack.chat()
+    stack.stop()
+    first, second = (json.loads(line) for line in trace.read_text().splitlines())
+    assert first["time"] == 0.0
+    between = second["unix_time"] - first["unix_time"]
+    assert second["time"] == pytest.approx(between, abs=0.001)
+    assert second["completion_tokens"] == first["completion_tokens"] == 3
