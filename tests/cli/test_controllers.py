@@ -7,13 +7,12 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from stoker.cli import stoker
 from stoker.cli.backtest import backtest
-from stoker.cli.check import check
 from stoker.cli.controllers import controller_options, settings_of
 from stoker.cli.operatorvariables import notices, tell
-from stoker.cli.render import render
 from stoker.cli.replay import replay
 from stoker.cli.up import up
 from stoker.errors import InputError
@@ -33,6 +32,11 @@ def parsed(*arguments: str) -> ControllerSettings:
         raise result.exception
     assert result.exit_code == 0, result.output
     return found[0]
+
+
+def asked(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    """What `stoker` answers. A command alone would keep the flags for help that it has alone."""
+    return CliRunner().invoke(stoker, arguments, env=env)
 
 
 def test_without_flags_they_are_those_of_the_controllers() -> None:
@@ -101,16 +105,15 @@ def test_an_empty_variable_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("text", ["3s", "1.5", "-1", "0", "three"])
 def test_what_keda_would_not_take_is_refused(text: str) -> None:
     """KEDA's operator does not start with it; without a timeout nothing here would end."""
-    result = CliRunner().invoke(backtest, ["a.yaml"], env={"KEDA_HTTP_DEFAULT_TIMEOUT": text})
+    result = asked("backtest", "a.yaml", env={"KEDA_HTTP_DEFAULT_TIMEOUT": text})
 
     assert result.exit_code == 2
     assert f"KEDA_HTTP_DEFAULT_TIMEOUT is `{text}`" in result.output
 
 
 def test_help_names_the_variable() -> None:
-    for command in (up, backtest, replay):
-        help_text = CliRunner().invoke(command, ["--help"]).output
-        assert "KEDA_HTTP_DEFAULT_TIMEOUT" in help_text, command.name
+    for command in ("up", "backtest", "replay"):
+        assert "KEDA_HTTP_DEFAULT_TIMEOUT" in asked(command, "--help").output, command
 
 
 def test_variables_that_are_not_followed_are_told() -> None:
@@ -163,9 +166,9 @@ def test_render_and_check_know_the_gate_of_zero_by_the_version(tmp_path: Path) -
     path = tmp_path / "hpa.yaml"
     path.write_text(ZERO)
 
-    for command in (render, check):
-        old = CliRunner().invoke(command, [str(path), "--kubernetes-version=1.36"])
-        new = CliRunner().invoke(command, [str(path), "--kubernetes-version=1.37"])
+    for command in ("render", "check"):
+        old = asked(command, str(path), "--kubernetes-version=1.36")
+        new = asked(command, str(path), "--kubernetes-version=1.37")
         told = f"{old.output}{old.exception}"
-        assert "minReplicas" in told, command.name
+        assert "minReplicas" in told, command
         assert "minReplicas" not in f"{new.output}{new.exception}".replace("minReplicas: 0\n", "")
