@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 from itertools import count
@@ -21,6 +22,7 @@ from stoker.gateway.wire import Message, WorkerConfig
 if TYPE_CHECKING:
     from stoker.gateway.worker import Worker
 
+_log = logging.getLogger(__name__)
 _PUSH_AFTER = 0.005  # seconds in which changes gather
 _DUMP_EVERY = 0.5
 _RECORD_EVERY = 0.5
@@ -198,6 +200,9 @@ class Link:
         asyncio.get_running_loop().call_later(_RECORD_EVERY, self._record_by_and_by)
 
     def _send_records(self, plane: Plane, recorder: Recorder, *, everything: bool = False) -> int:
+        if recorder.lost:
+            _log.warning("%d requests are not in the recorded trace", recorder.lost)
+            recorder.lost = 0
         rows, until = recorder.take(plane.now(), everything=everything)
         self._send(wire.line("records", rows=rows, until=until))
         return len(rows)
