@@ -103,6 +103,10 @@ class Gateway:
             self._start_up[model] = seconds
             self._tell_models()
 
+    def start_failed(self, model: str, why: str) -> None:
+        """There is no replica and none will come soon: those that wait are told so."""
+        self._fleet.start_failed(model, why)
+
     def set_backends(self, model: str, backends: Sequence[Backend]) -> None:
         """The replicas of *model* that are ready and not terminating.
 

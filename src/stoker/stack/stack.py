@@ -41,6 +41,7 @@ from stoker.stack.scraping import (
     scrape_notices,
     scrape_targets,
 )
+from stoker.stack.startups import StartUps, failed
 from stoker.stack.store import Remembered, ScalingStore
 from stoker.targets.base import Engine
 from stoker.targets.processes import Deployment, Node
@@ -65,6 +66,7 @@ class Stack:
         self.events = EventLog()
         self.storage = Storage()
         self.scraper = Scraper(self.storage, clock)
+        self._start_ups = StartUps()
         self.gateway = Gateway(
             options.state_dir,
             WorkerConfig(
@@ -254,14 +256,22 @@ class Stack:
     def _replicas_changed(self, changed: RunningApplication) -> None:
         """A pod came, went, became ready or ceased to be: routing and scraping follow."""
         model = changed.workload.model
-        ready = [
-            Backend(pod.name, pod.url)
+        pods = [
+            pod
             for application in self.applications
             if application.workload.model == model
             for pod in application.deployment.pods()
+        ]
+        ready = [
+            Backend(pod.name, pod.url)
+            for pod in pods
             if pod.ready and not pod.terminating and pod.url is not None
         ]
         self.gateway.set_backends(model, ready)
+        if (seconds := self._start_ups.typical(model, pods)) is not None:
+            self.gateway.set_start_up(model, seconds)
+        if (why := failed(pods)) is not None:
+            self.gateway.start_failed(model, why)
         self.scraper.set_targets(self._scrape_targets())
         self.pushes.set_pods((a.workload, a.deployment.pods()) for a in self.applications)
         self.changes.notify()
