@@ -62,3 +62,20 @@ def test_the_page_works_in_a_browser(browser, tmp_path, replay_document, hostile
     assert len(page.screenshot(full_page=True)) > 20_000
     assert problems == []
     assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+        (1.0, "1 s"),
+        (999.4, "999 s"),
+        (999.6, "1,000 s"),
+        (None, "-"),
+    ],
+)
+def test_three_digits_never_round_up_to_an_exponent(replay_document, replay_run, seconds, text):
+    run = replay_run("a")
+    run["itl"]["p95"] = seconds
+    assert f">{text}</td>" in replay_page.page(replay_document(runs=[run]))

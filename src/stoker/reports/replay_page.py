@@ -161,9 +161,9 @@ def _seconds(value: float | None) -> str:
     """Three digits, with the unit that fits."""
     if value is None:
         return "-"
-    if value < 1:
+    if value < 0.9995:  # what three digits would round to 1000 ms is a second
         return f"{value * 1000:.3g} ms"
-    return f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
+    return f"{value:.3g} s" if value < 999.5 else f"{value:,.0f} s"
 
 
 def _span(seconds: float) -> str:
