@@ -72,11 +72,15 @@ def calibrate(*arguments, code=0):
 
 
 def test_a_sweep_becomes_a_profile(server, tmp_path):
-    path = tmp_path / "mine.json"
+    path, picture = tmp_path / "mine.json", tmp_path / "fit.svg"
     done = calibrate(
         *(server, "-o", str(path), "--output-tokens", "8", "--rounds", "1"),
-        *("--concurrency", "1,2", "--prompt-tokens", "64,128"),
+        *("--concurrency", "1,2", "--prompt-tokens", "64,128", "--plot", str(picture)),
     )
+    drawn = picture.read_text(encoding="utf-8")
+    assert drawn.count("<circle") == 4  # each point of the sweep
+    assert drawn.count("% off on average") >= 2  # each panel says how far its curve is off
+    assert f"picture: {picture}" in done.stdout
     assert len([line for line in done.stdout.splitlines() if " ms " in line]) == 4
     made = profile(str(path))
     assert made.name == "mine"
@@ -91,6 +95,7 @@ def test_a_sweep_becomes_a_profile(server, tmp_path):
         (("--concurrency", "1,2", "--prompt-tokens", "64"), "needs four points"),
         (("--concurrency", "2,4", "--prompt-tokens", "64,128"), "concurrency 1 among them"),
         (("--concurrency", "x"), "whole numbers"),
+        (("--plot", "fit.pdf"), ".png or .svg"),
         (("--model", "other"), "there is m"),
     ],
 )

@@ -48,6 +48,12 @@ from stoker.cli.params import DURATION
 @click.option(
     "--startup", type=DURATION, default="80s", show_default=True, help="Of a cold engine."
 )
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png|svg",
+    help="Draw measured points and the fitted curve.",
+)
 @click.option("--model", help="Which, where the server has several.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", metavar="KEY")
 def calibrate(url: str, **flags: Any) -> None:

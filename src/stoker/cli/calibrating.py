@@ -16,6 +16,8 @@ from stoker.errors import ConflictError, InputError
 from stoker.load.arrivals import at_once
 from stoker.load.runner import Plan, run
 from stoker.metrics.exposition import PageParser
+from stoker.reports import calibration_plot
+from stoker.reports.plot import check_plot_file
 from stoker.simulator.calibration import Fit, Point, fit, refined
 from stoker.simulator.engine import Limits
 from stoker.simulator.profiles import EngineProfile, write_profile
@@ -38,6 +40,8 @@ def run_calibration(url: str, flags: Flags) -> None:
             "four numbers are fitted: the sweep needs four points, and concurrency 1 among them",
             hint="--concurrency 1,4,16,32 --prompt-tokens 128,2048",
         )
+    if flags["plot"]:
+        check_plot_file(flags["plot"])
     url = url.rstrip("/")
     model, longest = _model(url, flags)
     tokens = _cache_tokens(url, flags)
@@ -56,8 +60,12 @@ def run_calibration(url: str, flags: Flags) -> None:
     found = refined(found, points, limits, flags["rounds"])
     profile = _profile(model, found, tokens, limits.max_model_len, flags)
     write_profile(profile, flags["output"])
+    if flags["plot"]:
+        calibration_plot.plot(model, points, found, flags["plot"])
     print(_table(points, found))
     print(f"\n{profile.source}\n{tokens:,} tokens in the KV cache\nprofile: {flags['output']}")
+    if flags["plot"]:
+        print(f"picture: {flags['plot']}")
 
 
 def _numbers(name: str, text: str) -> list[int]:
