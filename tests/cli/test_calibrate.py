@@ -40,6 +40,9 @@ class Server(BaseHTTPRequestHandler):
         self.send_header("Content-Type", type_)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
+        if not self.pace:
+            self.wfile.write(text.encode())
+            return
         for line in text.splitlines(keepends=True):
             self.wfile.write(line.encode())
             if self.pace and line.startswith("data: "):
