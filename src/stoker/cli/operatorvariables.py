@@ -4,7 +4,7 @@ One of them has a flag here, whose default it is. Of others that could change wh
 says that it does not follow them. All the rest (concurrent reconciles, leader election, keep-alive)
 changes neither decisions nor their time.
 
-*Source*: ``cmd/operator/main.go`` and ``pkg/util`` of KEDA 2.20.
+*Source*: ``cmd/operator/main.go`` of KEDA and its documentation up to 2.18; 2.20 was not read.
 """
 
 from __future__ import annotations
