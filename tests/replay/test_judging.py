@@ -16,7 +16,7 @@ from stoker.replay.document import document
 from stoker.replay.job import begin, execute, execute_all, seeds
 from stoker.replay.outcome import Following, Gaps, Percentiles
 from stoker.replay.recommend import recommendation
-from stoker.replay.setup import Spread
+from stoker.replay.setup import Spread, parse_startup
 from stoker.replay.slo import Slo
 from stoker.replay.sweep import Setting, combinations, edited, label
 from stoker.simulator.fleet.counting import fine_bounds
@@ -215,3 +215,18 @@ def test_a_spread_has_its_median_and_its_95th_percentile():
     assert np.percentile(drawn, 95) == pytest.approx(200.0, rel=0.08)
     assert Spread.parse("1m30s").draw(numbers) == 90.0
     assert all(math.isclose(value, round(value, 3)) for value in drawn)
+
+
+def test_phases_of_a_start_add_up():
+    phases = parse_startup("weights=40s..60s, compile=25s,graphs=15s")
+    assert str(phases) == "weights=40s..60s,compile=25s,graphs=15s"
+    assert phases.median == 80.0
+    weights = Spread.parse("40s..60s").draw(random.Random(3))
+    assert phases.draw(random.Random(3)) == round(weights + 40.0, 3)
+    assert parse_startup("80s..200s") == Spread(80.0, 200.0)
+
+
+@pytest.mark.parametrize("text", ["weights=40s,25s", "=40s", "weights=", "a=1s,a=2s", "a=soon"])
+def test_what_is_no_phase_is_refused(text):
+    with pytest.raises(InputError):
+        parse_startup(text)

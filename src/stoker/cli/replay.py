@@ -37,7 +37,8 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--startup",
     metavar="D",
-    help="Of an engine: 80s, or median and 95th percentile as 80s..200s.  [default: the profile's]",
+    help="Of an engine: 80s, or median and 95th percentile as 80s..200s, or phases as "
+    "weights=40s,compile=25s.  [default: the profile's]",
 )
 @click.option("--max-num-seqs", type=click.IntRange(1), help="Batch limit, in place of files.")
 @click.option("--gpus", type=click.IntRange(1), help="GPUs there are.  [default: any number]")

@@ -20,7 +20,7 @@ from stoker.replay.document import document, notes_of
 from stoker.replay.job import Job, Traffic, begin, compared, execute_all, finish, seeds
 from stoker.replay.requests import check_requests_file, write_requests
 from stoker.replay.result import Json, Judging
-from stoker.replay.setup import DEFAULT_START, Setup, Spread
+from stoker.replay.setup import DEFAULT_START, Setup, Spread, parse_startup
 from stoker.replay.slo import Slo
 from stoker.replay.sweep import Setting, combinations
 from stoker.reports.replay_files import write_figures, write_page
@@ -76,7 +76,7 @@ def _check_files(flags: Flags) -> None:
 
 def _setup(flags: Flags) -> Setup:
     return Setup(
-        startup=None if flags["startup"] is None else Spread.parse(flags["startup"]),
+        startup=None if flags["startup"] is None else parse_startup(flags["startup"]),
         scheduling=Spread.parse(flags["scheduling"]),
         node_startup=Spread.parse(flags["node_startup"]),
         cold=flags["cold_start"],

@@ -8,7 +8,7 @@ from stoker.engines import SimulatedEngine
 from stoker.engines.simulated_server.options import Options, parse
 from stoker.errors import InputError
 from stoker.replay.exposition import GAP_BUCKETS
-from stoker.replay.setup import Setup, Spread
+from stoker.replay.setup import Phases, Setup, Spread
 from stoker.resources.workload import Workload
 from stoker.simulator.engine import check_limits
 from stoker.simulator.fleet.fleet import Server
@@ -23,7 +23,7 @@ class Served:
     server: Server
     model: str  # on its metrics
     profile: str
-    startup: Spread
+    startup: Spread | Phases
     source: str = ""  # what its command serves, where requests call it otherwise
 
     @property

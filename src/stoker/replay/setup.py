@@ -59,6 +59,41 @@ class Spread:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Phases:
+    """A cold start made of named parts, one after the other; their sum counts."""
+
+    parts: tuple[tuple[str, Spread], ...]
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={spread}" for name, spread in self.parts)
+
+    @property
+    def median(self) -> float:
+        """Seconds: the sum of the medians."""
+        return sum(spread.median for _, spread in self.parts)
+
+    def draw(self, numbers: random.Random) -> float:
+        """The sum of one draw of each part, in whole milliseconds."""
+        return round(sum(spread.draw(numbers) for _, spread in self.parts), 3)
+
+
+def parse_startup(text: str) -> Spread | Phases:
+    """``80s``, ``80s..200s``, or phases: ``weights=40s..60s,compile=25s,graphs=15s``."""
+    if "=" not in text:
+        return Spread.parse(text)
+    parts: dict[str, Spread] = {}
+    for part in text.split(","):
+        name, _, duration = (piece.strip() for piece in part.partition("="))
+        if not name or not duration or name in parts:
+            raise InputError(
+                f"`{part}` in `{text}` is not a phase with a name of its own",
+                hint="write weights=40s,compile=25s..50s,graphs=15s",
+            )
+        parts[name] = Spread.parse(duration)
+    return Phases(tuple(parts.items()))
+
+
 _Z95 = NormalDist().inv_cdf(0.95)
 
 
@@ -76,7 +111,7 @@ class Setup:
 
     profile: str | None = None
     max_num_seqs: int | None = None
-    startup: Spread | None = None  # from the start of the process to its open port
+    startup: Spread | Phases | None = None  # from the start of the process to its open port
     scheduling: Spread = Spread(0.0, 0.0)  # from a new pod to the start of its process
     node_startup: Spread = Spread(0.0, 0.0)  # of a node for a pod that fits on no other one
     node_gpus: int = 8  # GPUs a node has
