@@ -115,3 +115,10 @@ def test_an_engine_that_does_not_stream_cannot_be_measured(server, tmp_path, mon
 
 def test_nobody_there_is_said():
     assert "does the engine run there?" in calibrate("http://127.0.0.1:9", code=2).stderr
+
+
+def test_a_server_of_something_else_is_said(server, monkeypatch):
+    monkeypatch.setattr(Server, "do_GET", lambda self: self.send_error(404))
+    told = calibrate(server, code=2).stderr
+    assert "/v1/models answers 404" in told
+    assert "without /v1?" in told

@@ -69,7 +69,7 @@ def test_a_taken_port_is_told_with_the_flag_that_avoids_it(tmp_path):
         taken.listen()
         told = refused(tmp_path, VALUES, f"--gateway-port={taken.getsockname()[1]}")
     assert "cannot listen on 127.0.0.1:" in told
-    assert "`--gateway-port`" in told
+    assert "`up --gateway-port`" in told
 
 
 def test_a_missing_vllm_is_told_with_the_engine_that_needs_none(tmp_path):

@@ -239,3 +239,11 @@ def test_other_types_are_refused_with_a_hint(type_: str, words: str, hint: str) 
     assert words in caught.value.message
     assert caught.value.hint is not None
     assert hint in caught.value.hint
+
+
+def test_a_misspelt_parameter_is_told_beside_the_one_that_is_missing():
+    metadata = {"serverAddress": "http://p:9090", "query": "up", "thresholds": "5"}
+    context = TriggerContext(query_for=lambda _: None)
+    with pytest.raises(InputError, match="missing required parameter") as error:
+        build_trigger(TriggerSpec(0, "prometheus", metadata), context)
+    assert error.value.hint == "did you mean `threshold` where `thresholds` is written?"

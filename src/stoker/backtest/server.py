@@ -107,8 +107,11 @@ async def _answer(
                     hint="is this the address of a Prometheus?",
                 ) from None
     except (aiohttp.ClientError, OSError) as error:
-        reason = str(error) or type(error).__name__
-        raise MachineError(f"no answer from {url}: {reason}") from None
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        reason = getattr(cause, "strerror", None) or str(error) or type(error).__name__
+        raise MachineError(
+            f"no answer from {url}: {reason}", hint="is a Prometheus running at this address?"
+        ) from None
     if not isinstance(answer, dict) or answer.get("status") != "success":
         reason = answer.get("error", answer) if isinstance(answer, dict) else answer
         raise InputError(f"{url} refuses the query `{query}`: {reason}")

@@ -88,8 +88,17 @@ def _get(url: str, path: str, flags: Flags) -> str:
         with urllib.request.urlopen(request, timeout=10.0) as answer:  # noqa: S310
             text: str = answer.read().decode("utf-8", "replace")
             return text
-    except (urllib.error.URLError, OSError) as error:
-        raise ConflictError(f"{url}{path}: {error}", hint="does the engine run there?") from None
+    except urllib.error.HTTPError as error:
+        raise ConflictError(
+            f"{url}{path} answers {error.code} {error.reason}",
+            hint="is this the address of a vLLM server, without /v1?",
+        ) from None
+    except OSError as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        reason = getattr(cause, "strerror", None) or str(cause)
+        raise ConflictError(
+            f"no answer from {url}: {reason}", hint="does the engine run there?"
+        ) from None
 
 
 def _model(url: str, flags: Flags) -> tuple[str, int]:

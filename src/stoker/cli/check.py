@@ -168,7 +168,7 @@ def _source(url: str) -> Source:
 
     now = wall_time()
     is_page = url.rstrip("/").endswith("/metrics")
-    asked = Page.fetch(url, now) if is_page else Server(url)
+    asked = Page.fetch(url, now) if is_page else Server(url, hint="is a Prometheus running there?")
     return Source(url, lambda query: asked.instant(query, now), now, is_page)
 
 

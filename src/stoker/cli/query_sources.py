@@ -19,6 +19,7 @@ from stoker.promql.engine import instant, range_
 from stoker.promql.value import Matrix, Sample, Scalar, Series, String, Value, Vector
 
 TIMEOUT = 30.0  # seconds
+_OTHERS = "is it running? `--url` names another Prometheus, `--file` a saved page"
 
 
 class QuerySource(Protocol):
@@ -82,7 +83,10 @@ class Page:
             answer = connection.getresponse()
             text = answer.read().decode("utf-8", errors="replace")
         except (OSError, HTTPException) as error:
-            raise ConflictError(f"no answer from {parts.netloc}: {error}") from None
+            raise ConflictError(
+                f"no answer from {parts.netloc}: {_reason(error)}",
+                hint="does the engine run there?",
+            ) from None
         finally:
             connection.close()
         if answer.status != HTTPStatus.OK:
@@ -103,6 +107,11 @@ class Page:
         return now if found is None else found
 
 
+def _reason(error: Exception) -> str:
+    """``Connection refused``, without the number that the system gives it."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def _address(url: str) -> SplitResult:
     parts = urlsplit(url if "//" in url else f"http://{url}")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -118,8 +127,9 @@ def _connection(parts: SplitResult) -> HTTPConnection:
 class Server:
     """A Prometheus, or what has its HTTP API."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, hint: str = _OTHERS) -> None:
         self._url = _address(url)
+        self._hint = hint
 
     def instant(self, query: str, at: float) -> Value:
         """The value at one moment."""
@@ -150,8 +160,7 @@ class Server:
             found: dict[str, Any] = {**document["data"], "notes": _notes(document)}
         except (OSError, HTTPException) as error:
             raise ConflictError(
-                f"no answer from {self._url.netloc}: {error}",
-                hint="is it running? `--url` names another Prometheus, `--file` a saved page",
+                f"no answer from {self._url.netloc}: {_reason(error)}", hint=self._hint
             ) from None
         except (ValueError, KeyError, TypeError):
             raise ConflictError(

@@ -25,14 +25,17 @@ from stoker.replay.slo import Slo
 from stoker.replay.sweep import Setting, combinations
 from stoker.reports.replay_files import write_figures, write_page
 from stoker.reports.sidebyside import details, front, table
+from stoker.simulator.compiled import on_compiling
 from stoker.traces.arrivals import Arrivals, joined
 
 Flags = Mapping[str, Any]
+_COMPILING = "Compiling the engine model, once after an installation: about a minute ..."
 
 
 def run_replay(flags: Flags) -> None:
     """Run and print. Raises StokerError before the first run where it can."""
     _check_files(flags)
+    on_compiling(lambda: print(_COMPILING, file=sys.stderr, flush=True))
     setup = _setup(flags)
     judging = Judging(
         Slo.parse(flags["slo"]), flags["price"], flags["baselines"], flags["flap_window"]

@@ -44,7 +44,7 @@ def open_sockets(host: str, port: int, number: int, *, shared: bool = False) -> 
         why = os.strerror(error.errno or 0)
         raise ConflictError(
             f"the gateway cannot listen on {host}:{port}: {why}",
-            hint="choose another port with `--gateway-port`",
+            hint="choose another port: `up --gateway-port`, `gateway --port`",
         ) from None
     return sockets
 

@@ -14,6 +14,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 try:
     from numba import njit
+    from numba.core import event
 except ImportError:  # the extra `replay` is not installed
     IS_COMPILED = False
 
@@ -24,6 +25,9 @@ except ImportError:  # the extra `replay` is not installed
     def inner(function: F) -> F:
         """*function* itself."""
         return function
+
+    def on_compiling(tell: Callable[[], None]) -> None:
+        """Nothing is ever compiled."""
 
 else:
     IS_COMPILED = True
@@ -39,3 +43,19 @@ else:
             cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
         )(function)
         return machine_code
+
+    class _Compiling(event.Listener):  # type: ignore[misc]
+        def __init__(self, tell: Callable[[], None]) -> None:
+            self._tell: Callable[[], None] | None = tell
+
+        def on_start(self, _event: object) -> None:
+            tell, self._tell = self._tell, None
+            if tell is not None:
+                tell()
+
+        def on_end(self, _event: object) -> None:
+            """Nothing: the work goes on."""
+
+    def on_compiling(tell: Callable[[], None]) -> None:
+        """Call *tell* once, when something has to be compiled: not when it is in the cache."""
+        event.register("numba:compile", _Compiling(tell))

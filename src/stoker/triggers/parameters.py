@@ -10,6 +10,7 @@ default. From the same declarations come the values of a trigger, the words of w
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,6 +139,8 @@ class Parameters:
         self._values: dict[str, Any] = {}
         self._sources: dict[str, Source | None] = {}
         self._errors: list[str] = []
+        self._missing: list[str] = []
+        self._known = {name for one in declared for name in one.names}
         for one in declared:
             self._values[one.name], self._sources[one.name] = self._read(one)
 
@@ -197,7 +200,17 @@ class Parameters:
         """
         if self._errors:
             problems = "\n".join(self._errors)
-            raise InputError(f"error parsing {kind} metadata: {problems}")
+            raise InputError(f"error parsing {kind} metadata: {problems}", hint=self._near())
+
+    def _near(self) -> str | None:
+        """Names in the metadata that nobody reads and that are nearly one that is missing."""
+        unread = [name for name in self._given.metadata if name not in self._known]
+        slips = [
+            f"did you mean `{name}` where `{written}` is written?"
+            for name in self._missing
+            for written in difflib.get_close_matches(name, unread, n=1)
+        ]
+        return " ".join(slips) or None
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -213,6 +226,7 @@ class Parameters:
             if declared.required:
                 order = " ".join(declared.order)
                 self._errors.append(f'missing required parameter "{names}" in [{order}]')
+                self._missing += declared.names
             return None, None
         if problem := _choice(declared, text):
             self._errors.append(f'parameter "{names}" value "{text}" {problem}')
