@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint types format unit docs bench bench-replay bench-gateway chaos conformance lock \
+.PHONY: demo test lint types format unit docs compiled bench bench-replay bench-gateway chaos conformance lock \
         protos changelog clean
 
 demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
@@ -26,6 +26,9 @@ types: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/pytest $(ARGS)
+
+compiled: $(VENV)/.dev            ## the gateway's data plane as compiled modules; needs a C compiler
+	$(BIN)/python tools/compile.py
 
 docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -q -n -W -b html docs docs/_build/html

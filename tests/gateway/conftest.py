@@ -14,7 +14,7 @@ from aiohttp import web
 
 from stoker.clock import steady
 from stoker.gateway.inbound import Inbound
-from stoker.gateway.listen import open_sockets, serve
+from stoker.gateway.listen import open_sockets
 from stoker.gateway.page import page
 from stoker.gateway.plane import Plane
 from stoker.gateway.policy import EndpointSpec, ModelSettings
@@ -207,8 +207,7 @@ def gateway(stack):
         )
         [listening] = open_sockets("127.0.0.1", 0, 1)
         port = listening.getsockname()[1]
-        loop = asyncio.get_running_loop()
-        server = await serve(loop, lambda: Inbound(plane), listening, tls)
+        server = await plane.sockets.listen(lambda: Inbound(plane), listening, tls)
         made = Served(plane, server, f"http{'s' if tls else ''}://127.0.0.1:{port}")
         made.set_models({"m": ["alias"]}, **options)
         made.set_backends("m", [engine.backend for engine in engines])

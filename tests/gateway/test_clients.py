@@ -16,7 +16,6 @@ from stoker.gateway.listen import (
     CertificateWatch,
     open_sockets,
     open_unix_socket,
-    serve,
     tls_context,
 )
 from stoker.gateway.policy import EndpointSpec
@@ -236,13 +235,12 @@ async def test_tls_and_a_new_certificate_for_new_connections(engine, gateway, tm
 async def test_ipv6_and_unix_sockets_on_both_sides(engine, gateway, tmp_path):
     pod = await engine()
     door = await gateway(pod)
-    loop = asyncio.get_running_loop()
     [six] = open_sockets("::1", 0, 1)
     port = six.getsockname()[1]
     path = tmp_path / "door.sock"
     servers = [
-        await serve(loop, lambda: Inbound(door.plane), six, None),
-        await serve(loop, lambda: Inbound(door.plane), open_unix_socket(path), None),
+        await door.plane.sockets.listen(lambda: Inbound(door.plane), six, None),
+        await door.plane.sockets.listen(lambda: Inbound(door.plane), open_unix_socket(path), None),
     ]
     body = json.dumps(CHAT)
     code, output = await curl("-g", "-d", body, f"http://[::1]:{port}/v1/chat/completions")

@@ -163,7 +163,7 @@ def test_what_is_wrong_in_the_file_is_said(text, words, tmp_path):
 
 async def test_the_access_log_has_neither_bodies_nor_keys(keys, engine, gateway, post, tmp_path):
     path = tmp_path / "access.jsonl"
-    log = AccessLog(path, lambda: 0.0)
+    log = AccessLog(path, 0.0)
     pod = await engine()
     door = await gateway(pod, keys=keys, access_log=log)
     headers = {**bearer("sk-a"), "X-Request-Id": "r-1"}

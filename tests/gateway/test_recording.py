@@ -193,9 +193,9 @@ async def test_a_request_holds_others_back_for_so_long_and_not_longer(recorded, 
     assert rows() == [], "it is there once"
 
 
-async def test_what_nobody_takes_does_not_fill_memory(recorded, post, monkeypatch):
+async def test_what_nobody_takes_does_not_fill_memory(recorded, post):
     door, _, rows = recorded
-    monkeypatch.setattr(recording, "MOST", 4)
+    door.plane.recorder.most = 4
     for _ in range(6):
         await post(door)
     assert door.plane.recorder.lost == 2

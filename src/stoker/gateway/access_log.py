@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final
 
 import orjson
 
@@ -13,16 +12,23 @@ from stoker.clock import rfc3339
 if TYPE_CHECKING:
     from stoker.gateway.exchange import Exchange
 
-_FLUSH_AT = 1 << 16
+_FLUSH_AT: Final = 1 << 16
+_MOST_NAMES: Final = 4096  # of clients, models, keys and replicas that are remembered
 
 
 class AccessLog:
-    """Appends to *path*, which may be moved away: it is opened anew when it is gone."""
+    """Appends to *path*, which may be moved away: it is opened anew when it is gone.
 
-    def __init__(self, path: Path, epoch: Callable[[], float]) -> None:
+    Args:
+        path: The file.
+        offset: Seconds from the machine's steady clock to the epoch.
+    """
+
+    def __init__(self, path: Path, offset: float) -> None:
         self._path = path
-        self._epoch = epoch
-        self._lines: list[bytes] = []
+        self._offset = offset
+        self._lines: list[str] = []
+        self._names: dict[str, str] = {}  # in JSON
         self._size = 0
         self._second = -1
         self._time = ""
@@ -31,40 +37,41 @@ class AccessLog:
 
     def write(self, exchange: Exchange, status: int, now: float) -> None:
         """Note that *exchange* is over."""
-        second = int(self._epoch())
+        second = int(now + self._offset)
         if second != self._second:
             self._second, self._time = second, rfc3339(second)
         inbound = exchange.inbound
         peer = inbound.peer if inbound is not None else None
-        line: bytes = orjson.dumps(
-            {
-                "time": self._time,
-                "request_id": exchange.request_id.decode("latin-1"),
-                "client": peer,
-                "method": exchange.method.decode("latin-1"),
-                "path": exchange.path.partition(b"?")[0].decode("latin-1"),
-                "model": exchange.model or None,
-                "key": exchange.sender_name,
-                "status": status,
-                "replica": exchange.replica or None,
-                "retries": exchange.retries,
-                "held": round(exchange.waited, 4),
-                "duration": round(now - exchange.began, 4),
-                "bytes_in": exchange.size,
-                "bytes_out": exchange.size_out,
-            },
-            option=orjson.OPT_APPEND_NEWLINE,
+        line = (
+            f'{{"time":"{self._time}","request_id":{_quoted_id(exchange.request_id)},'
+            f'"client":{self._quoted(peer)},{exchange.asked.shown},'
+            f'"model":{self._quoted(exchange.model or None)},'
+            f'"key":{self._quoted(exchange.sender_name)},"status":{status},'
+            f'"replica":{self._quoted(exchange.replica or None)},"retries":{exchange.retries},'
+            f'"held":{_seconds(exchange.waited)},"duration":{_seconds(now - exchange.began)},'
+            f'"bytes_in":{exchange.size},"bytes_out":{exchange.size_out}}}\n'
         )
         self._lines.append(line)
         self._size += len(line)
         if self._size >= _FLUSH_AT:
             self.flush()
 
+    def _quoted(self, name: str | None) -> str:
+        """*name* in JSON. There are few, and each comes often."""
+        if name is None:
+            return "null"
+        quoted = self._names.get(name)
+        if quoted is None:
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            quoted = self._names[name] = orjson.dumps(name).decode()
+        return quoted
+
     def flush(self) -> None:
         """Write what has gathered."""
         if not self._lines:
             return
-        data = b"".join(self._lines)
+        data = "".join(self._lines).encode()
         self._lines.clear()
         self._size = 0
         try:
@@ -80,3 +87,17 @@ class AccessLog:
         """Write what is left."""
         self.flush()
         self._file.close()
+
+
+def _quoted_id(request_id: bytes) -> str:
+    """A request's identity in JSON: it is printable ASCII."""
+    text = request_id.decode("ascii")
+    if '"' in text or "\\" in text:
+        return orjson.dumps(text).decode()
+    return f'"{text}"'
+
+
+def _seconds(value: float) -> str:
+    """*value*, not negative, to a tenth of a millisecond."""
+    tenths = int(value * 10_000 + 0.5)
+    return f"{tenths // 10_000}.{str(tenths % 10_000 + 10_000)[1:]}"

@@ -6,12 +6,12 @@ the time and to one `Outbound` connection while a replica has it.
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from stoker.gateway.policy import Request
 
 if TYPE_CHECKING:
+    from stoker.gateway.heads import RequestHead
     from stoker.gateway.inbound import Inbound
     from stoker.gateway.keys import Sender
     from stoker.gateway.outbound import Outbound
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from stoker.gateway.stats import ModelCounters
 
 
-class Sent(IntEnum):
+class Sent:
     """How much of an answer the client has."""
 
-    NOTHING = 0
-    HEARTBEAT = 1  # a head and signs of life, nothing of a replica
-    ANSWER = 2  # what a replica sent
-    ALL = 3
+    NOTHING: Final = 0
+    HEARTBEAT: Final = 1  # a head and signs of life, nothing of a replica
+    ANSWER: Final = 2  # what a replica sent
+    ALL: Final = 3
 
 
 class Exchange(Request):
@@ -37,7 +37,7 @@ class Exchange(Request):
         outbound: The replica's connection while one has it.
         method: As sent.
         path: With the query, as the replica gets it.
-        lines: The headers that are passed on, as lines.
+        asked: The head that came; others may have the same.
         read: The headers that the gateway reads itself, by lower-case name.
         body: Of the request; empty while it is spooled.
         spooled: The body on disk.
@@ -59,6 +59,7 @@ class Exchange(Request):
     """
 
     __slots__ = (
+        "asked",
         "attempt",
         "beat_at",
         "began",
@@ -70,7 +71,6 @@ class Exchange(Request):
         "http10",
         "inbound",
         "keep_alive",
-        "lines",
         "method",
         "outbound",
         "path",
@@ -87,29 +87,22 @@ class Exchange(Request):
         "stream",
     )
 
-    def __init__(
-        self,
-        inbound: Inbound,
-        method: bytes,
-        path: bytes,
-        lines: list[bytes],
-        read: dict[bytes, bytes],
-    ) -> None:
+    def __init__(self, inbound: Inbound, asked: RequestHead) -> None:
         super().__init__("")
         self.inbound: Inbound | None = inbound
         self.outbound: Outbound | None = None
-        self.method = method
-        self.path = path
-        self.lines = lines
-        self.read = read
+        self.asked = asked
+        self.method = asked.method
+        self.path = asked.path
+        self.read = asked.read
         self.body: bytes = b""
         self.spooled: Spooled | None = None
         self.head: bytes = b""
         self.request_id: bytes = b""
-        self.http10 = False
-        self.keep_alive = True
+        self.http10 = asked.http10
+        self.keep_alive = asked.keep_alive
         self.stream = False
-        self.sent = Sent.NOTHING
+        self.sent: int = Sent.NOTHING
         self.status = 0
         self.began = 0.0
         self.attempt = 0

@@ -72,6 +72,11 @@ def value_of(head: bytes, lower: bytes, name: bytes) -> bytes:
     return head[start : head.index(b"\r\n", start)].strip()
 
 
+def is_verbatim(head: bytes) -> bool:
+    """Whether a client gets the head of an answer as it is, with an X-Request-Id added."""
+    return head.startswith(b"HTTP/1.1 ") and _HOP_BY_HOP.search(head) is None
+
+
 def passed_on(head: bytes, request_id: bytes, *, framing: bool = True) -> bytes:
     """The head of an answer for the client: status line and end-to-end headers, no empty line.
 

@@ -7,7 +7,6 @@ not hexadecimal digits. What it lets pass and this gateway does not is in `_chec
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import deque
 from typing import TYPE_CHECKING, cast
@@ -16,9 +15,12 @@ import httptools
 
 from stoker.gateway.exchange import Exchange
 from stoker.gateway.headers import KIND
+from stoker.gateway.heads import RequestHead, outline
 from stoker.gateway.openai import Refusal
 
 if TYPE_CHECKING:
+    import asyncio
+
     from stoker.gateway.plane import Plane
 
 _MAX_URL = 8192
@@ -27,8 +29,8 @@ _BACKLOG = 1 << 16  # bytes of pipelined requests that are read ahead of their t
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Inbound(asyncio.Protocol):
-    """One connection of a client.
+class Inbound:
+    """One connection of a client: a protocol, as asyncio's transports tell it.
 
     Attributes:
         current: The request that is being answered.
@@ -47,6 +49,7 @@ class Inbound(asyncio.Protocol):
         "_http10",
         "_in_head",
         "_in_message",
+        "_key",
         "_lines",
         "_parser",
         "_paused",
@@ -69,7 +72,8 @@ class Inbound(asyncio.Protocol):
         self.current: Exchange | None = None
         self.deadline = math.inf
         self.stalled: float | None = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = None  # not needed yet
+        self._key = b""  # of a head that is being read, if it is worth remembering
         self._ready: deque[Exchange] = deque()  # parsed, their turn has not come
         self._backlog: list[bytes] = []  # not parsed
         self._bad: Refusal | None = None  # what to say, and then to close
@@ -122,12 +126,17 @@ class Inbound(asyncio.Protocol):
         if self.current is not None and self.current.outbound is not None:
             self.current.outbound.resume_reading()
 
+    def eof_received(self) -> bool:
+        """The client writes no more: it is gone."""
+        return False
+
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
         if self._bad is not None:
             return
         if self.current is None:
-            self._feed(data)
+            if self._in_message or not self._begin_known(data):
+                self._feed(data)
             return
         self._backlog.append(data)
         if not self._paused and sum(map(len, self._backlog)) > _BACKLOG:
@@ -135,11 +144,33 @@ class Inbound(asyncio.Protocol):
             if self.transport is not None:
                 self.transport.pause_reading()
 
+    def _begin_known(self, data: bytes) -> bool:
+        """Begin the request that *data* is, if it is one whole and its head has been read before.
+
+        The parser sees nothing of it, and so stays where it was: between two requests.
+        """
+        parts = outline(data)
+        if parts is None or parts.length < 0 or len(data) - parts.body != parts.length:
+            return False
+        head = self._plane.request_heads.find(parts.key)
+        if head is None:
+            self._key = parts.key
+            return False
+        if parts.length > self._plane.limits.max_body:
+            return False
+        exchange = Exchange(self, head)
+        exchange.body = data[parts.body :]
+        self._begin(exchange)
+        return True
+
     def _feed(self, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
         if not self._in_message and self.current is None:
             self.deadline = self._plane.now() + self._plane.limits.head_timeout
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # The offer is not taken, which is an answer to it (RFC 9110, 7.8); what follows is
             # not read, for it may be of the other protocol.
@@ -153,6 +184,7 @@ class Inbound(asyncio.Protocol):
             self._plane.count("parse_errors")
             self._refuse(Refusal.bad_request(f"This is not valid HTTP/1.1: {error}."))
         else:
+            self._key = b""
             if self._in_message:
                 self._look_at_rest(len(data))
 
@@ -229,12 +261,23 @@ class Inbound(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """A request is there."""
         parser = self._parser
-        exchange = Exchange(self, parser.get_method(), self._url, self._lines, self._read)
+        if parser is None:
+            return
+        head = RequestHead(
+            parser.get_method(),
+            self._url,
+            self._lines,
+            self._read,
+            http10=self._http10,
+            keep_alive=parser.should_keep_alive(),
+        )
+        if self._key and self._transfer is None and head.keep_alive and not self._offers():
+            self._plane.request_heads.learn(self._key, head)
+        self._key = b""
+        exchange = Exchange(self, head)
         body = self._body
         if body:
             exchange.body = body[0] if len(body) == 1 else b"".join(body)
-        exchange.http10 = self._http10
-        exchange.keep_alive = parser.should_keep_alive()
         self._in_message = False
         self._reset()
         if self.current is None and not self._ready:
@@ -242,17 +285,24 @@ class Inbound(asyncio.Protocol):
         else:
             self._ready.append(exchange)
 
+    def _offers(self) -> bool:
+        """Whether the request wants more than an answer, or wants it otherwise."""
+        return self._http10 or b"expect" in self._read or b"upgrade" in self._read
+
     def _check_head(self) -> None:
-        version = self._parser.get_http_version()
+        parser = self._parser
+        if parser is None:
+            return
+        version = parser.get_http_version()
         self._http10 = version == "1.0"
         if version not in {"1.0", "1.1"}:
             message = f"HTTP/{version} is not spoken here; HTTP/1.1 is."
             raise Refusal(505, "invalid_request_error", message, code="http_version")
-        if self._parser.get_method() == b"CONNECT":
+        if parser.get_method() == b"CONNECT":
             raise Refusal(405, "invalid_request_error", "This is not a proxy.", code="no_proxy")
         if self._hosts > 1 or (version == "1.1" and not self._hosts):
             raise Refusal.bad_request("There must be exactly one `Host`.")
-        if (self._content_length or self._transfer is not None) and self._parser.should_upgrade():
+        if (self._content_length or self._transfer is not None) and parser.should_upgrade():
             message = "A request with a body must not offer to `Upgrade`."
             raise Refusal.bad_request(message)
         if self._transfer is not None and (
@@ -340,8 +390,9 @@ class Inbound(asyncio.Protocol):
     def _say_bad(self) -> None:
         if self._bad is None or self.transport is None:
             return
-        exchange = Exchange(self, b"", self._url, [], {})
-        exchange.keep_alive = False
+        exchange = Exchange(
+            self, RequestHead(b"", self._url, [], {}, http10=False, keep_alive=False)
+        )
         exchange.began = self._plane.now()
         self.current = exchange
         self._plane.refuse(exchange, self._bad)

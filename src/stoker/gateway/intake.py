@@ -14,7 +14,6 @@ import orjson
 
 from stoker.gateway import openai
 from stoker.gateway.exchange import Exchange
-from stoker.gateway.headers import is_request_id
 from stoker.gateway.keys import bearer
 from stoker.gateway.openai import Refusal
 from stoker.gateway.page import page
@@ -28,13 +27,10 @@ if TYPE_CHECKING:
 _JSON_PATHS = frozenset(path.encode() for path in openai.INFERENCE_PATHS)
 _FORM_PATHS = frozenset(path.encode() for path in openai.FORM_PATHS)
 _ENGINES = b"/engines/"
-_KSERVE = b"/openai/v1/"  # where the Hugging Face server of KServe has what is at /v1/ elsewhere
 _PAGES = frozenset({b"/v1/models", b"/health", b"/version", b"/metrics"})
-_ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 _PROMETHEUS_TEXT = b"text/plain; version=0.0.4; charset=utf-8"
-_KEPT_OPEN = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"http2-settings", b"te"})
 
 
 class Intake:
@@ -42,7 +38,7 @@ class Intake:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._run = os.urandom(6).hex()
+        self._run = os.urandom(6).hex().encode()
         self._numbers = count(1)
 
     def take(self, exchange: Exchange) -> None:
@@ -51,17 +47,9 @@ class Intake:
         Raises:
             Refusal: it is not what can be answered.
         """
-        given = exchange.read.get(b"x-request-id")
-        if given is not None and is_request_id(given):
-            exchange.request_id = given
-        else:
-            exchange.request_id = b"%b-%x" % (self._run.encode(), next(self._numbers))
-        path = exchange.path
-        if path[:1] != b"/":  # absolute form; where a request goes is not the client's choice
-            path = exchange.path = _ORIGIN.sub(b"", path, count=1) or b"/"
-        if path.startswith(_KSERVE):
-            path = exchange.path = path[len(_KSERVE) - len(b"/v1/") :]
-        path = path.partition(b"?")[0]
+        asked = exchange.asked
+        exchange.request_id = asked.request_id or b"%b-%x" % (self._run, next(self._numbers))
+        path = asked.bare
         if path in _JSON_PATHS:
             self._json(exchange)
         elif path in _FORM_PATHS:
@@ -132,7 +120,8 @@ class Intake:
         keys = self._plane.keys
         if keys is None:
             # Whoever shares a key shares its turns in the queue; it is the engine that knows it.
-            exchange.key = exchange.read.get(b"authorization", b"").decode("latin-1")
+            if b"authorization" in exchange.read:
+                exchange.key = exchange.read[b"authorization"].decode("latin-1")
             return
         try:
             sender = keys.sender(bearer(exchange.read))
@@ -143,11 +132,6 @@ class Intake:
         exchange.sender = sender
         exchange.sender_name = exchange.key = sender.name
         exchange.priority = sender.priority
-        exchange.lines = [
-            line
-            for line in exchange.lines
-            if not line.lower().startswith((b"authorization:", b"x-api-key:"))
-        ]
 
     def _send(self, exchange: Exchange, model: str) -> None:
         plane = self._plane
@@ -167,7 +151,14 @@ class Intake:
             exchange.deadline = exchange.began + _timeout(read[b"x-request-timeout"])
         if plane.session_header in read:
             exchange.affinity = fingerprint(read[plane.session_header])
-        exchange.head = _head(exchange)
+        asked = exchange.asked
+        plain = b"content-encoding" in read and asked.bare in _JSON_PATHS
+        passed = asked.passed_on(exchange.path, keyed=plane.keys is not None, plain=plain)
+        exchange.head = b"%b%b\r\nContent-Length: %d\r\n" % (
+            passed,
+            exchange.request_id,
+            exchange.size,
+        )
         plane.arrive(exchange)
 
     def _resolve(self, name: str | None) -> str:
@@ -244,23 +235,6 @@ class Intake:
 
 def _plain(path: bytes) -> str:
     return unquote(path.decode("latin-1"))
-
-
-def _head(exchange: Exchange) -> bytes:
-    """The head for a replica, without Host and the empty line."""
-    lines = exchange.lines
-    named = exchange.read.get(b"connection", b"")
-    if named and (tokens := {token.strip() for token in named.lower().split(b",")} - _KEPT_OPEN):
-        lines = [line for line in lines if line.partition(b":")[0].lower() not in tokens]
-    if b"content-encoding" in exchange.read and exchange.path.partition(b"?")[0] in _JSON_PATHS:
-        lines = [line for line in lines if not line.lower().startswith(b"content-encoding:")]
-    return b"%b %b HTTP/1.1\r\n%bX-Request-Id: %b\r\nContent-Length: %d\r\n" % (
-        exchange.method,
-        exchange.path,
-        b"".join(lines),
-        exchange.request_id,
-        len(exchange.body),
-    )
 
 
 def _only(exchange: Exchange, *methods: bytes) -> None:

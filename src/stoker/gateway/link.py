@@ -42,7 +42,6 @@ class Link:
         self._plane: Plane | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._seq = 0  # the last `endpoints` that was followed
-        self._dirty = False
         self._dump_due = False
         self._pages: dict[int, asyncio.Future[str]] = {}
         self._page_numbers = count(1)
@@ -177,14 +176,12 @@ class Link:
         self._send(wire.line("held", model=model))
 
     def _changed(self) -> None:
-        if not self._dirty:
-            self._dirty = True
-            asyncio.get_running_loop().call_later(_PUSH_AFTER, self._tell_depths)
+        asyncio.get_running_loop().call_later(_PUSH_AFTER, self._tell_depths)
 
     def _tell_depths(self) -> None:
-        self._dirty = False
         self._dump_due = True
         if self._plane is not None:
+            self._plane.changed = False
             self._send(wire.line("depths", seq=self._seq, **depths(self._plane)))
 
     def _dump_by_and_by(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import resource
@@ -13,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stoker.errors import ConflictError, InputError
-
-BACKLOG = 1024
+from stoker.gateway.sockets import BACKLOG
 
 
 def open_sockets(host: str, port: int, number: int, *, shared: bool = False) -> list[socket.socket]:
@@ -147,16 +145,3 @@ def raise_file_limit() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def serve(
-    loop: asyncio.AbstractEventLoop,
-    factory: Callable[[], asyncio.Protocol],
-    listening: socket.socket,
-    tls: ssl.SSLContext | None,
-) -> asyncio.AbstractServer:
-    """Take connections of *listening*."""
-    listening.setblocking(False)  # noqa: FBT003 - the socket's own signature
-    if listening.family == socket.AF_UNIX:
-        return await loop.create_unix_server(factory, sock=listening, backlog=BACKLOG)
-    return await loop.create_server(factory, sock=listening, backlog=BACKLOG, ssl=tls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -60,7 +60,10 @@ _ADMINISTRATION = frozenset(
     }
 )
 
-PREFIX_BYTES = 512  # of a prompt's beginning, for prefix affinity
+PREFIX_BYTES: Final = 512  # of a prompt's beginning, for prefix affinity
+_PROMPTS: Final = (("messages", b'"messages"'), ("prompt", b'"prompt"'), ("input", b'"input"'))
+_NORMAL: Final = Priority.NORMAL  # an enumeration looks its members up each time
+_LOW: Final = Priority.LOW
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault of the program
@@ -118,13 +121,25 @@ class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault o
         return b"data: " + self.body() + b"\n\n"
 
 
-class Envelope(NamedTuple):
-    """What a request's body says to the gateway. ``prefix`` is the beginning of its prompt."""
+class Envelope:
+    """What a request's body says to the gateway.
 
-    model: str | None
-    stream: bool = False
-    priority: Priority = Priority.NORMAL
-    prefix: bytes = b""
+    Attributes:
+        model: As the client names it; None: it does not.
+        stream: Whether the answer is to come in pieces.
+        priority: Of two.
+        prefix: The beginning of the prompt.
+    """
+
+    __slots__ = ("model", "prefix", "priority", "stream")
+
+    def __init__(
+        self, model: str | None, *, stream: bool, priority: Priority, prefix: bytes
+    ) -> None:
+        self.model = model
+        self.stream = stream
+        self.priority = priority
+        self.prefix = prefix
 
 
 def read_json(body: bytes, *, prefix: bool) -> Envelope:
@@ -144,25 +159,26 @@ def read_json(body: bytes, *, prefix: bool) -> Envelope:
         raise Refusal.bad_request("`model` must be a string.", param="model")
     priority = request.get("priority")
     # vLLM: the lower the number the earlier; 0 is what those have that say nothing.
-    low = isinstance(priority, int) and priority > 0
+    low = priority is not None and isinstance(priority, int) and priority > 0
     return Envelope(
         model,
         stream=request.get("stream") is True,
-        priority=Priority.LOW if low else Priority.NORMAL,
-        prefix=_beginning(request) if prefix else b"",
+        priority=_LOW if low else _NORMAL,
+        prefix=_beginning(request, body) if prefix else b"",
     )
 
 
-def _beginning(request: dict[str, Any]) -> bytes:
-    """The first bytes of the prompt: what two requests share if they share a prefix."""
-    for field in ("messages", "prompt", "input"):
-        value = request.get(field)
-        if value:
-            if isinstance(value, str):
-                return value[:PREFIX_BYTES].encode("utf-8", "replace")
-            first = value[:2] if isinstance(value, list) else value
-            dumped: bytes = orjson.dumps(first)
-            return dumped[:PREFIX_BYTES]
+def _beginning(request: dict[str, Any], body: bytes) -> bytes:
+    """The first bytes of the prompt: what two requests share if they share a prefix.
+
+    They are taken from the body as it was written. A client writes the same prompt the same way;
+    two clients of different kinds may not, and then have no replica in common.
+    """
+    for field, name in _PROMPTS:
+        if request.get(field):
+            at = body.find(name)
+            if at >= 0:
+                return body[at : at + PREFIX_BYTES]
     return b""
 
 
@@ -189,7 +205,7 @@ def read_form(body: bytes, content_type: bytes) -> Envelope:
             model = value.decode("utf-8", "replace").strip()
         elif b'name="stream"' in head:
             stream = value.strip().lower() in {b"true", b"1"}
-    return Envelope(model, stream=stream)
+    return Envelope(model, stream=stream, priority=_NORMAL, prefix=b"")
 
 
 def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:

@@ -8,38 +8,31 @@ had a sign of life already) are the pieces framed anew.
 
 from __future__ import annotations
 
-import asyncio
-import re
-from bisect import bisect_left
-from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from stoker.clock import steady
 from stoker.gateway.exchange import Exchange, Sent
-from stoker.gateway.headers import passed_on, value_of
+from stoker.gateway.headers import is_verbatim, passed_on, value_of
+from stoker.gateway.heads import AnswerHead, outline
+from stoker.gateway.metering import Meter, says_aborted
 from stoker.gateway.policy import Failure
-from stoker.gateway.stats import CHUNK_BUCKETS
+from stoker.gateway.reframing import LAST_CHUNK, Pieces, Reframed
 
 if TYPE_CHECKING:
+    import asyncio
+
     from stoker.gateway.plane import Plane
     from stoker.gateway.pool import Pool
-    from stoker.gateway.recorder import Entry
 
-_MAX_HEAD = 1 << 16
-_WHOLE = 1 << 20  # an answer in one piece of up to so many bytes is passed on when it is whole
-_TAIL = 8  # pieces; `usage` and the last finish_reason stand at the end
-_TOKENS = re.compile(rb'"(?:completion|output)_tokens":\s*(\d+)')
-_PROMPT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens":\s*(\d+)')
-_USAGE = 4096  # bytes of an answer's end in which `usage` stands
-_ABORTED = re.compile(rb'"finish_reason":\s*"abort"')
-_EVENT_END = b"\n\n\r\n"  # an event and the chunk around it end
-_LAST_CHUNK = b"0\r\n\r\n"
+_MAX_HEAD: Final = 1 << 16
+_WHOLE: Final = (
+    1 << 20
+)  # an answer in one piece of up to so many bytes is passed on when it is whole
 
 
-class Outbound(asyncio.Protocol):
-    """One connection to a replica; it has one request at a time.
+class Outbound:
+    """One connection to a replica, a protocol for its transport; it has one request at a time.
 
     Attributes:
         exchange: What it works for, None while it is idle.
@@ -48,29 +41,23 @@ class Outbound(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_began",
         "_buffer",
         "_client",
         "_close_delimited",
         "_complete",
         "_content_length",
-        "_counted",
-        "_events",
         "_head_complete",
         "_head_done",
         "_interim",
-        "_intervals",
-        "_is_events",
+        "_is_fresh",
         "_is_plain",
         "_keep",
-        "_last",
+        "_meter",
         "_parser",
         "_paused",
         "_plane",
         "_reframe",
         "_reused",
-        "_size",
-        "_tail",
         "_whole",
         "exchange",
         "idle_since",
@@ -89,8 +76,7 @@ class Outbound(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._reused = False
         self._paused = False
-        self._tail: deque[bytes] = deque(maxlen=_TAIL)
-        self._intervals = [0] * (len(CHUNK_BUCKETS) + 1)
+        self._meter = Meter()
         self._clear()
 
     def _clear(self) -> None:
@@ -103,14 +89,10 @@ class Outbound(asyncio.Protocol):
         self._content_length = -1  # -1: it does not say
         self._close_delimited = False
         self._whole: list[bytes] | None = None
-        self._reframe: _Pieces | None = None
-        self._is_events = False
-        self._events = 0
-        self._counted = 0
-        self._last = self._began = 0.0
-        self._size = 0
+        self._reframe: Pieces | None = None
         self._is_plain = False
-        self._tail.clear()
+        self._is_fresh = True  # nothing of the answer has come
+        self._meter.clear()
 
     # -- the request -----------------------------------------------------------------------------
 
@@ -120,19 +102,18 @@ class Outbound(asyncio.Protocol):
         self.exchange = exchange
         exchange.outbound = self
         self.seen = self._plane.coarse
-        if exchange.http10 or exchange.sent is not Sent.NOTHING or exchange.method == b"HEAD":
-            self._reframe = _Pieces()
-            self._parser = httptools.HttpResponseParser(_Reframed(self, self._reframe))
+        if exchange.http10 or exchange.sent != Sent.NOTHING or exchange.method == b"HEAD":
+            self._reframe = Pieces()
+            self._parser = httptools.HttpResponseParser(Reframed(self, self._reframe))
         transport = self.transport
         client = exchange.inbound.transport if exchange.inbound is not None else None
         if transport is None or client is None:
             return
         self._client = client
-        self._plane.outbounds.add(self)
         head = exchange.head + self.pool.host_line
         if exchange.spooled is not None:
             transport.write(head)
-            self._plane.send_spooled(exchange, self)
+            self._plane.replicas.send_spooled(exchange, self)
         elif len(exchange.body) < _MAX_HEAD:
             transport.write(head + exchange.body)
         else:
@@ -151,7 +132,7 @@ class Outbound(asyncio.Protocol):
     def drop(self) -> None:
         """The request is not wanted any more: the engine sees the connection close, and stops."""
         if self.exchange is not None:
-            self._book(self.exchange)
+            self._meter.book(self.exchange)
         self.exchange = None
         self._plane.outbounds.discard(self)
         if self.transport is not None:
@@ -180,6 +161,7 @@ class Outbound(asyncio.Protocol):
         """The replica has taken the connection."""
         self.transport = cast("asyncio.Transport", transport)
         self.pool.connections += 1
+        self._plane.outbounds.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The replica has closed it, or was asked to."""
@@ -192,9 +174,9 @@ class Outbound(asyncio.Protocol):
         exchange.outbound = None
         if self._close_delimited and exc is None:
             self._pass_end(exchange)
-            self._plane.answered(exchange, broken=self._aborted())
-        elif exchange.sent is Sent.ANSWER:
-            self._book(exchange)
+            self._plane.answered(exchange, broken=self._meter.aborted())
+        elif exchange.sent == Sent.ANSWER:
+            self._meter.book(exchange)
             self._plane.cut(exchange, between_events=self._between_events())
         elif self._reused and not self._buffer and not self._head_done:
             # It was closed while idle and the request crossed with that: nothing speaks against
@@ -206,12 +188,26 @@ class Outbound(asyncio.Protocol):
             bad = Failure.BAD_ANSWER if self._buffer else Failure.NO_ANSWER
             self._plane.failed(exchange, bad)
 
+    def eof_received(self) -> bool:
+        """The replica writes no more: it is gone."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The replica takes a body slowly; those that are read from disk look at `backlog`."""
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
+
     def data_received(self, data: bytes) -> None:
         """A piece of an answer."""
         exchange = self.exchange
         if exchange is None:
             self.close()  # nobody asked
             return
+        if self._is_fresh:
+            self._is_fresh = False
+            if self._reframe is None and self._pass_known(exchange, data):
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:  # also an upgrade, which nobody asked for
@@ -219,15 +215,8 @@ class Outbound(asyncio.Protocol):
             return
         if self._is_plain:  # nearly all that ever comes here: a piece of a stream of events
             self._client.write(data)
-            now = self.seen = steady()
-            counts = self._intervals
-            counts[bisect_left(CHUNK_BUCKETS, now - self._last)] += 1
-            self._last = now
-            self._tail.append(data)
-            self._size += len(data)
-            found = data.count(b"data: {")
-            if found:
-                self._count_events(exchange, found)
+            self.seen = self._plane.now()
+            self._meter.event(exchange, data, self.seen)
             if self._complete:
                 self._end(exchange)
             return
@@ -240,6 +229,35 @@ class Outbound(asyncio.Protocol):
             self._buffer += data
             if len(self._buffer) > _MAX_HEAD:
                 self._bad(exchange)
+
+    def _pass_known(self, exchange: Exchange, data: bytes) -> bool:
+        """Pass on the answer that *data* is, if it is one whole and its head was read before.
+
+        The parser sees nothing of it, and so stays where it was: between two answers.
+        """
+        parts = outline(data)
+        if parts is None or parts.length < 0 or len(data) - parts.body != parts.length:
+            return False
+        known = self._plane.answer_heads.find(parts.key)
+        if known is None:
+            return False
+        self.seen = self._plane.coarse
+        exchange.status = known.status
+        self._complete = self._keep = True
+        head = b"HTTP/1.1%bX-Request-Id: %b\r\n%b\r\n" % (
+            data[8 : parts.body - 2],
+            exchange.request_id,
+            b"" if exchange.keep_alive else b"Connection: close\r\n",
+        )
+        self._pass_whole(exchange, head, data[parts.body :])
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """The head that *data* begins with is right, and needs no change for the client."""
+        parts = outline(data)
+        if parts is not None and parts.length == self._content_length and self._keep:
+            known = AnswerHead(self._parser.get_status_code(), is_events=False)
+            self._plane.answer_heads.learn(parts.key, known)
 
     # -- the parser ------------------------------------------------------------------------------
 
@@ -294,7 +312,7 @@ class Outbound(asyncio.Protocol):
         coding = value_of(head, lower, b"transfer-encoding")
         if coding and coding.lower() != b"chunked":
             return False
-        self._is_events = b"\r\ncontent-type: text/event-stream" in lower
+        self._meter.is_events = b"\r\ncontent-type: text/event-stream" in lower
         self._content_length = int(length) if length else -1
         self._close_delimited = not (length or coding or empty)
         if empty:
@@ -305,27 +323,30 @@ class Outbound(asyncio.Protocol):
         return True
 
     def _begin_verbatim(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        original = head
         head = passed_on(head, exchange.request_id)
         if self._close_delimited:
             head += b"Transfer-Encoding: chunked\r\n"
         if not exchange.keep_alive:
             head += b"Connection: close\r\n"
         head += b"\r\n"
-        if 0 <= self._content_length <= _WHOLE and not self._is_events:
+        if 0 <= self._content_length <= _WHOLE and not self._meter.is_events:
+            if self._complete and not self._interim and is_verbatim(original):
+                self._learn(original + b"\r\n")
             self._whole = [head]
             self._pass(exchange, body)
             return
-        self._plane.first_byte(exchange, events=self._is_events)
-        self._last = self._began = self._plane.now()
+        self._plane.first_byte(exchange, events=self._meter.is_events)
+        self._meter.begin(self._plane.now())
         exchange.sent = Sent.ANSWER
         if self._close_delimited:
             self._client.write(head)
             if body:
                 self._pass(exchange, body)
             return
-        self._meter(exchange, body)
+        self._meter.piece(exchange, body, self._plane.now())
         self._client.write(head + body)
-        self._is_plain = self._is_events and exchange.counters is not None
+        self._is_plain = self._meter.is_events and exchange.counters is not None
         if self._complete:
             self._end(exchange)
 
@@ -342,7 +363,7 @@ class Outbound(asyncio.Protocol):
         if self._reframe is not None:
             self._pass_reframed(exchange)
             return
-        self._meter(exchange, data)
+        self._meter.piece(exchange, data, self._plane.now())
         if self._close_delimited:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._client.write(data)
@@ -350,15 +371,13 @@ class Outbound(asyncio.Protocol):
             self._end(exchange)
 
     def _pass_whole(self, exchange: Exchange, head: bytes, body: bytes) -> None:
-        if b'"abort"' in body and _ABORTED.search(body):
-            # vLLM on SIGTERM: 200, what there was so far, finish_reason "abort".
+        if says_aborted(body):  # 200, and what there was so far
             self._forget(exchange)
             self._plane.failed(exchange, Failure.ABORTED)
             return
-        self._read_usage(exchange, body[-_USAGE:])
+        self._meter.whole(exchange, body)
         self._plane.first_byte(exchange, events=False)
         exchange.sent = Sent.ANSWER
-        self._size = len(body)
         self._client.write(head + body)
         self._end(exchange)
 
@@ -368,12 +387,12 @@ class Outbound(asyncio.Protocol):
             self._reframe.ended = True
             self._client.write(self._reframe.last())
         else:
-            self._client.write(_LAST_CHUNK)
-        self._count_rest(exchange)
+            self._client.write(LAST_CHUNK)
+        self._meter.end(exchange)
 
     def _end(self, exchange: Exchange) -> None:
-        self._count_rest(exchange)
-        aborted = self._is_events and self._aborted()
+        self._meter.end(exchange)
+        aborted = self._meter.is_events and self._meter.aborted()
         self._release(exchange)
         self._plane.answered(exchange, broken=aborted)
 
@@ -381,7 +400,6 @@ class Outbound(asyncio.Protocol):
         """Back into the pool, if the replica keeps the connection and this parser knows its end."""
         self.exchange = None
         exchange.outbound = None
-        self._plane.outbounds.discard(self)
         if self._reframe is None and self._complete and self._keep:
             self._reused = True
             self.idle_since = self._plane.coarse
@@ -393,12 +411,12 @@ class Outbound(asyncio.Protocol):
     def _forget(self, exchange: Exchange) -> None:
         """The rest of the answer is not wanted."""
         exchange.outbound = None
-        self._book(exchange)
+        self._meter.book(exchange)
         self.drop()
 
     def _bad(self, exchange: Exchange) -> None:
         """What came is not HTTP, or goes on after its end."""
-        began = exchange.sent is Sent.ANSWER
+        began = exchange.sent == Sent.ANSWER
         between = self._between_events()
         self._forget(exchange)
         if began:
@@ -412,11 +430,11 @@ class Outbound(asyncio.Protocol):
         pieces = self._reframe
         if pieces is None:
             return
-        self._plane.first_byte(exchange, events=self._is_events)
-        self._last = self._began = self._plane.now()
-        if exchange.sent is Sent.HEARTBEAT:
+        self._plane.first_byte(exchange, events=self._meter.is_events)
+        self._meter.begin(self._plane.now())
+        if exchange.sent == Sent.HEARTBEAT:
             pieces.chunks = not exchange.http10
-            pieces.only_events = not self._is_events or exchange.status >= 400
+            pieces.only_events = not self._meter.is_events or exchange.status >= 400
         else:
             framed = empty or self._content_length >= 0  # it needs no chunks
             head = passed_on(head, exchange.request_id, framing=framed)
@@ -439,134 +457,12 @@ class Outbound(asyncio.Protocol):
             return  # an error: it becomes one event when it is whole
         data = pieces.take()
         if data:
-            self._meter(exchange, data)
+            self._meter.piece(exchange, data, self._plane.now())
             self._client.write(pieces.framed(data))
         if self._complete:
             self._client.write(pieces.last())
             self._end(exchange)
 
-    # -- what is counted -------------------------------------------------------------------------
-
-    def _meter(self, exchange: Exchange, data: bytes) -> None:
-        """Count a piece of a body, and what a stream says in it."""
-        self._size += len(data)
-        if exchange.counters is None:
-            return
-        if not self._is_events:
-            self._tail.append(data[-_USAGE:])
-            return
-        now = self._plane.now()
-        self._intervals[bisect_left(CHUNK_BUCKETS, now - self._last)] += 1
-        self._last = now
-        self._tail.append(data)
-        self._count_events(exchange, data.count(b"data: {"))
-
-    def _count_events(self, exchange: Exchange, found: int) -> None:
-        """Count the tokens of a stream without taking it apart.
-
-        vLLM sends an event a token, between one event with the role and perhaps one with the
-        usage: two less than the events were tokens for sure, and the usage corrects it.
-        """
-        self._events += found
-        tokens = self._events - 2
-        if tokens > self._counted and exchange.counters is not None:
-            exchange.counters.output_tokens += tokens - self._counted
-            self._counted = tokens
-            if exchange.entry is not None:
-                exchange.entry.completion_tokens = tokens
-
-    def _book(self, exchange: Exchange) -> None:
-        """Put what was counted piece by piece into the books."""
-        exchange.size_out += self._size
-        self._size = 0
-        if exchange.counters is None or not self._is_events:
-            return
-        counts = self._intervals
-        exchange.counters.chunks += sum(counts)
-        exchange.counters.inter_chunk.add([*counts, self._last - self._began])
-        self._intervals = [0] * len(counts)
-        self._began = self._last
-
-    def _count_rest(self, exchange: Exchange) -> None:
-        self._book(exchange)
-        if exchange.counters is None or not self._tail:
-            return
-        if not self._is_events:
-            self._read_usage(exchange, b"".join(self._tail)[-_USAGE:])
-            return
-        tail = b"".join(self._tail)
-        used = _TOKENS.findall(tail)
-        tokens = int(used[-1]) if used else self._events - 1
-        if tokens > self._counted:
-            exchange.counters.output_tokens += tokens - self._counted
-            self._counted = tokens
-        if exchange.entry is not None:
-            self._note(exchange.entry, tail, tokens, reported=bool(used))
-
-    def _read_usage(self, exchange: Exchange, end: bytes) -> None:
-        """The `usage` of an answer that is no stream, if it has one."""
-        if used := _TOKENS.findall(end):
-            self._plane.tokens(exchange, int(used[-1]))
-            if exchange.entry is not None:
-                self._note(exchange.entry, end, int(used[-1]), reported=True)
-
-    @staticmethod
-    def _note(entry: Entry, end: bytes, tokens: int, *, reported: bool) -> None:
-        entry.completion_tokens = max(tokens, 0)
-        entry.reported = reported
-        if reported and (prompt := _PROMPT_TOKENS.findall(end)):
-            entry.prompt_tokens = int(prompt[-1])
-
-    def _aborted(self) -> bool:
-        return _ABORTED.search(b"".join(self._tail)) is not None
-
     def _between_events(self) -> bool:
-        """Whether an event, and the chunk that it came in, has just ended."""
-        if not self._is_events:
-            return False
-        if self._reframe is not None or self._close_delimited:
-            return bool(self._tail) and self._tail[-1].endswith(b"\n\n")
-        return b"".join(self._tail).endswith(_EVENT_END)
-
-
-class _Pieces:
-    """The body of an answer without its framing, and how the client is to get it."""
-
-    __slots__ = ("_waiting", "chunks", "ended", "only_events")
-
-    def __init__(self) -> None:
-        self._waiting: list[bytes] = []
-        self.chunks = False  # for a client of HTTP/1.1 that has had a head of ours
-        self.only_events = False  # what is no stream goes into one event of that stream
-        self.ended = False
-
-    def add(self, body: bytes) -> None:
-        self._waiting.append(body)
-
-    def take(self) -> bytes:
-        data = b"".join(self._waiting)
-        self._waiting.clear()
-        if self.only_events and data:
-            return b"data: " + data.replace(b"\r", b"").replace(b"\n", b"\ndata: ") + b"\n\n"
-        return data
-
-    def framed(self, data: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(data), data) if self.chunks else data
-
-    def last(self) -> bytes:
-        return _LAST_CHUNK if self.chunks else b""
-
-
-class _Reframed:
-    """The parser's callbacks of a connection whose answer is framed anew."""
-
-    __slots__ = ("_pieces", "on_headers_complete", "on_message_begin", "on_message_complete")
-
-    def __init__(self, outbound: Outbound, pieces: _Pieces) -> None:
-        self._pieces = pieces
-        self.on_message_begin = outbound.on_message_begin
-        self.on_headers_complete = outbound.on_headers_complete
-        self.on_message_complete = outbound.on_message_complete
-
-    def on_body(self, body: bytes) -> None:
-        self._pieces.add(body)
+        ours = self._reframe is not None or self._close_delimited
+        return self._meter.between_events(framed=not ours)

@@ -9,15 +9,12 @@ and connected.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from heapq import heappop, heappush
-from itertools import count
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from stoker.gateway.access_log import AccessLog
 from stoker.gateway.exchange import Exchange, Sent
+from stoker.gateway.heads import AnswerHeads, RequestHeads
 from stoker.gateway.inbound import Inbound
 from stoker.gateway.intake import Intake
 from stoker.gateway.keys import Keys
@@ -36,16 +33,14 @@ from stoker.gateway.policy import (
     Refuse,
     Stage,
 )
-from stoker.gateway.pool import Pool
 from stoker.gateway.recorder import Recorder
 from stoker.gateway.refusals import refusal_of
-from stoker.gateway.respond import EVENTS_HEAD, HEARTBEAT, HEARTBEAT_CHUNK, answer, chunk
+from stoker.gateway.replicas import Replicas
+from stoker.gateway.respond import answer, chunk
 from stoker.gateway.settings import Limits
-from stoker.gateway.spool import Spooled
+from stoker.gateway.sockets import Sockets
 from stoker.gateway.stats import CLIENT_GONE, ModelCounters
-
-SWEEP = 0.5  # seconds between two looks for what has been silent for too long
-_SPOOL_AHEAD = 1 << 20  # bytes that a replica may be behind
+from stoker.gateway.sweep import Sweep
 
 
 class Plane:
@@ -56,7 +51,8 @@ class Plane:
         coarse: The time of the last sweep; where half a second does not matter.
         counters: By model.
         other: What is counted without a model.
-        on_change: Called when requests come, wait or end; once until `changes_told`.
+        on_change: Called when requests come, wait or end; once until `changed` is set back.
+        changed: `on_change` has been called.
         on_held: Called with the model when a request waits and there is no replica.
         session_header: In lower case; requests that share its value share a replica.
         prefix_affinity: Requests whose prompts begin alike share a replica.
@@ -73,6 +69,7 @@ class Plane:
         created: float,
         keys: Keys | None = None,
         access_log: AccessLog | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         self.loop = loop
         self.limits = limits
@@ -87,21 +84,21 @@ class Plane:
         self.keys = keys
         self.access_log = access_log
         self.recorder: Recorder | None = None
+        self.changed = False
         self.on_change: Callable[[], None] = lambda: None
         self.on_held: Callable[[str], None] = lambda _model: None
         self.page: Callable[[], Awaitable[str]] | None = None
         self.stopping = False
         self.session_header = b"x-session-id"
         self.prefix_affinity = False
+        self.request_heads = RequestHeads()
+        self.answer_heads = AnswerHeads()
+        self.sockets = sockets or Sockets(loop)
+        self.replicas = Replicas(self, self.sockets)
         self._intake = Intake(self)
-        self._pools: dict[str, Pool] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._beats: set[Exchange] = set()
-        self._deadlines: list[tuple[float, int, Exchange]] = []
-        self._numbers = count()
-        self._sweeper = loop.call_later(SWEEP, self._sweep)
+        self._sweep = Sweep(self)
 
     # -- models and replicas ---------------------------------------------------------------------
 
@@ -116,7 +113,7 @@ class Plane:
         """The replicas of *model* that may get requests."""
         self._perform(self.dispatcher.set_endpoints(model, endpoints, self.now()))
         self._plan()
-        self.on_change()
+        self._change()
 
     def set_health(self, model: str, name: str, *, healthy: bool) -> None:
         """What the health check says of a replica."""
@@ -132,7 +129,7 @@ class Plane:
         """A replica is gone, whatever it had."""
         self._perform(self.dispatcher.remove(model, name, self.now()))
         self._plan()
-        self.on_change()
+        self._change()
 
     def start_failed(self, model: str, why: str) -> None:
         """There will be no replica of *model* for those that wait."""
@@ -154,11 +151,11 @@ class Plane:
         if self.recorder is not None:
             self.recorder.began(exchange)
         if exchange.deadline is not None:
-            heappush(self._deadlines, (exchange.deadline, next(self._numbers), exchange))
+            self._sweep.deadline_of(exchange, exchange.deadline)
         self._perform(self.dispatcher.arrive(exchange, now))
-        if exchange.stage is Stage.HELD:
+        if exchange.stage == Stage.HELD:
             self._plan()
-        self.on_change()
+        self._change()
 
     def first_byte(self, exchange: Exchange, *, events: bool) -> None:
         """An answer begins to come."""
@@ -227,10 +224,7 @@ class Plane:
 
     def redial(self, exchange: Exchange) -> None:
         """Ask the same replica over a new connection."""
-        endpoint = exchange.endpoint
-        if endpoint is not None:
-            exchange.attempt += 1
-            self._spawn(self._dial(exchange, endpoint, self._pool(endpoint.url)))
+        self.replicas.send_anew(exchange)
 
     def client_gone(self, exchange: Exchange) -> None:
         """The client has closed its connection before it had all."""
@@ -253,10 +247,10 @@ class Plane:
             exchange.counters.refused[refusal.code or "bad_request"] += 1
         if self.stopping:
             exchange.keep_alive = False
-        if exchange.sent is Sent.HEARTBEAT:
-            self._write(exchange, chunk(refusal.event()) + b"0\r\n\r\n")
+        if exchange.sent == Sent.HEARTBEAT:
+            self.write(exchange, chunk(refusal.event()) + b"0\r\n\r\n")
         else:
-            self._write(exchange, answer(exchange, refusal.status, refusal.body(), refusal=refusal))
+            self.write(exchange, answer(exchange, refusal.status, refusal.body(), refusal=refusal))
         exchange.sent = Sent.ALL
         self._finish(exchange, refusal.status, self.now())
 
@@ -264,7 +258,7 @@ class Plane:
         self, exchange: Exchange, body: bytes, content_type: bytes = b"application/json"
     ) -> None:
         """Answer with something that the gateway knows itself."""
-        self._write(exchange, answer(exchange, 200, body, content_type=content_type))
+        self.write(exchange, answer(exchange, 200, body, content_type=content_type))
         exchange.sent = Sent.ALL
         self._finish(exchange, 200, self.now())
 
@@ -276,7 +270,7 @@ class Plane:
             if exchange.inbound is not None:
                 self.respond(exchange, text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
-        self._spawn(respond())
+        self.replicas.spawn(respond())
 
     def count(self, name: str) -> None:
         """Count what has no model."""
@@ -300,19 +294,21 @@ class Plane:
 
     def close(self) -> None:
         """Drop everything."""
-        self._sweeper.cancel()
+        self._sweep.stop()
         if self._timer is not None:
             self._timer.cancel()
         for inbound in tuple(self.inbounds):
             inbound.abort()
         for outbound in tuple(self.outbounds):
             outbound.drop()
-        for pool in self._pools.values():
-            pool.close_idle(self.now(), age=0.0)
-        for task in tuple(self._tasks):
-            task.cancel()
+        self.replicas.close(self.now())
         if self.access_log is not None:
             self.access_log.close()
+
+    def _change(self) -> None:
+        if not self.changed:
+            self.changed = True
+            self.on_change()
 
     # -- inside: the policy's orders -------------------------------------------------------------
 
@@ -337,23 +333,15 @@ class Plane:
             counters.in_flight += 1
             counters.hold.observe(exchange.waited)
         exchange.replica = endpoint.name
-        exchange.attempt += 1
-        pool = self._pools.get(endpoint.url) or self._pool(endpoint.url)
-        outbound = pool.take(self.coarse)
-        if outbound is not None:
-            outbound.start(exchange)
-        else:
-            self._spawn(self._dial(exchange, endpoint, pool))
+        self.replicas.send(exchange, endpoint)
 
     def _hold(self, exchange: Exchange, *, cold: bool) -> None:
         if cold:
             self.on_held(exchange.model)
         if exchange.stream and self.limits.heartbeat and not exchange.http10:
-            if exchange.sent is Sent.NOTHING:
-                exchange.beat_at = self.now() + self.limits.heartbeat
-            self._beats.add(exchange)
+            self._sweep.beat_from(exchange, self.now() + self.limits.heartbeat)
         if len(exchange.body) >= self.limits.spool:
-            self._spawn(self._spool(exchange))
+            self.replicas.spool(exchange)
 
     def _recall(self, exchange: Exchange) -> None:
         exchange.attempt += 1
@@ -383,78 +371,19 @@ class Plane:
         self._perform(self.dispatcher.tick(self.now()))
         self._plan()
 
-    # -- inside: connections ---------------------------------------------------------------------
-
-    def _pool(self, url: str) -> Pool:
-        pool = self._pools.get(url)
-        if pool is None:
-            pool = self._pools[url] = Pool(url)
-        return pool
-
-    async def _dial(self, exchange: Exchange, endpoint: Endpoint, pool: Pool) -> None:
-        attempt = exchange.attempt
-        try:
-            async with asyncio.timeout(self.limits.connect_timeout):
-                outbound = await self._connect(pool)
-        except (OSError, TimeoutError, ssl.SSLError):
-            if exchange.attempt == attempt and exchange.endpoint is endpoint:
-                self.failed(exchange, Failure.CONNECT)
-            return
-        if exchange.attempt == attempt and exchange.endpoint is endpoint:
-            outbound.start(exchange)
-        else:
-            outbound.close()
-
-    async def _connect(self, pool: Pool) -> Outbound:
-        def make() -> Outbound:
-            return Outbound(self, pool)
-
-        if pool.unix is not None:
-            _, outbound = await self.loop.create_unix_connection(make, pool.unix)
-        else:
-            _, outbound = await self.loop.create_connection(
-                make, pool.host, pool.port, ssl=pool.tls
-            )
-        return outbound
-
-    async def _spool(self, exchange: Exchange) -> None:
-        try:
-            spooled = await asyncio.to_thread(Spooled.write, exchange.body)
-        except OSError:
-            self.count("spool_errors")  # it waits in memory, then
-            return
-        if exchange.stage is Stage.HELD and exchange.spooled is None:
-            exchange.spooled, exchange.body = spooled, b""
-        else:
-            spooled.close()
-
-    def send_spooled(self, exchange: Exchange, outbound: Outbound) -> None:
-        """Read a body from disk as fast as the replica takes it."""
-        self._spawn(self._send_spooled(exchange, outbound))
-
-    async def _send_spooled(self, exchange: Exchange, outbound: Outbound) -> None:
-        spooled, offset = exchange.spooled, 0
-        while spooled is not None and offset < spooled.size:
-            piece = await asyncio.to_thread(spooled.read, offset)
-            while self._is_behind(outbound) and outbound.exchange is exchange:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-            if outbound.exchange is not exchange or not piece:
-                return
-            outbound.write(piece)
-            offset += len(piece)
-
-    @staticmethod
-    def _is_behind(outbound: Outbound) -> bool:
-        return outbound.backlog > _SPOOL_AHEAD
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def give_up(self, exchange: Exchange, refusal: Refusal) -> None:
+        """End a request that is at a replica."""
+        if exchange.counters is not None:
+            exchange.counters.in_flight -= 1
+            exchange.counters.replicas[exchange.replica, "timeout"] += 1
+        actions = self.dispatcher.cancel(exchange, self.now())
+        self.refuse(exchange, refusal)
+        self._perform(actions)
 
     # -- inside: answers -------------------------------------------------------------------------
 
-    def _write(self, exchange: Exchange, data: bytes) -> None:
+    def write(self, exchange: Exchange, data: bytes) -> None:
+        """Send *data* to the client, if it is there."""
         inbound = exchange.inbound
         if inbound is not None and inbound.transport is not None:
             inbound.transport.write(data)
@@ -465,8 +394,7 @@ class Plane:
         if counters is not None:
             counters.by_code[status] += 1
             counters.duration.observe(now - exchange.began)
-        if self._beats:
-            self._beats.discard(exchange)
+        self._sweep.over(exchange)
         if exchange.spooled is not None:
             exchange.spooled.close()
             exchange.spooled = None
@@ -479,90 +407,6 @@ class Plane:
             self.recorder.ended(exchange, status)
         inbound, exchange.inbound = exchange.inbound, None
         exchange.body = b""
-        self.on_change()
+        self._change()
         if inbound is not None:
             inbound.finished()
-
-    # -- inside: what happens by and by ----------------------------------------------------------
-
-    def _sweep(self) -> None:
-        now = self.coarse = self.now()
-        self._sweep_connections(now)
-        for exchange in tuple(self._beats):
-            if now >= exchange.beat_at:
-                self._beat(exchange, now)
-        while self._deadlines and self._deadlines[0][0] <= now:
-            self._late(heappop(self._deadlines)[2], now)
-        for counters in self.counters.values():
-            counters.mark_tokens(now)
-        if self.keys is not None:
-            self.keys.reload_if_changed(now)
-        if self.access_log is not None:
-            self.access_log.flush()
-        self._sweeper = self.loop.call_later(SWEEP, self._sweep)
-
-    def _sweep_connections(self, now: float) -> None:
-        for inbound in tuple(self.inbounds):
-            if now >= inbound.deadline:
-                inbound.expired()
-            elif inbound.stalled is not None and now - inbound.stalled > self.limits.idle_timeout:
-                inbound.abort()
-        for outbound in tuple(self.outbounds):
-            if now - outbound.seen > self.limits.idle_timeout:
-                self._silent(outbound)
-        for url, pool in tuple(self._pools.items()):
-            pool.close_idle(now)
-            if not pool.connections:
-                del self._pools[url]
-
-    def _silent(self, outbound: Outbound) -> None:
-        """A replica has not said a word for too long."""
-        exchange = outbound.exchange
-        outbound.drop()
-        if exchange is None:
-            return
-        exchange.outbound = None
-        if exchange.sent is Sent.ANSWER:
-            self.cut(exchange, between_events=False)
-            return
-        message = f"The replica {exchange.replica} sent nothing for too long."
-        self._give_up(
-            exchange, Refusal(504, "timeout", message, code="idle_timeout", retry_after=5)
-        )
-
-    def _late(self, exchange: Exchange, now: float) -> None:
-        """The client's own time is over and its answer has not begun."""
-        if exchange.stage is not Stage.SENT:
-            return
-        allowed = (exchange.deadline or now) - exchange.began
-        message = f"The model `{exchange.model}` had not begun to answer after {allowed:g} s."
-        retry_after = self.dispatcher.retry_after(exchange.model, now)
-        refusal = Refusal(
-            504, "timeout", message, code="deadline_exceeded", retry_after=retry_after
-        )
-        if exchange.outbound is not None:
-            exchange.outbound.drop()
-            exchange.outbound = None
-        self._give_up(exchange, refusal)
-
-    def _give_up(self, exchange: Exchange, refusal: Refusal) -> None:
-        """End a request that is at a replica."""
-        if exchange.counters is not None:
-            exchange.counters.in_flight -= 1
-            exchange.counters.replicas[exchange.replica, "timeout"] += 1
-        actions = self.dispatcher.cancel(exchange, self.now())
-        self.refuse(exchange, refusal)
-        self._perform(actions)
-
-    def _beat(self, exchange: Exchange, now: float) -> None:
-        """A sign of life for a stream that waits."""
-        if exchange.stage is not Stage.HELD and exchange.sent is Sent.NOTHING:
-            return  # a replica has it, and may answer any moment; if it fails it may wait again
-        if exchange.sent is Sent.NOTHING:
-            exchange.sent = Sent.HEARTBEAT
-            exchange.status = 200
-            self._write(exchange, EVENTS_HEAD % exchange.request_id)
-        if exchange.sent is not Sent.HEARTBEAT:
-            return
-        self._write(exchange, HEARTBEAT_CHUNK if self.limits.heartbeat_chunks else HEARTBEAT)
-        exchange.beat_at = now + self.limits.heartbeat

@@ -74,10 +74,12 @@ class Recorder:
     Args:
         salt: With it API keys become the same short names in all processes, and nobody who has
             the trace but not the salt can try keys against them.
+        most: Rows that may wait in memory.
     """
 
-    def __init__(self, salt: bytes) -> None:
+    def __init__(self, salt: bytes, *, most: int = MOST) -> None:
         self.salt = salt
+        self.most = most
         self.lost = 0
         self._entries: deque[Entry] = deque()
         self._told: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])  # bytes, tokens
@@ -86,7 +88,7 @@ class Recorder:
         """A request has come in whole and its model is known."""
         if exchange.path.partition(b"?")[0] not in _PATHS:
             return
-        if len(self._entries) >= MOST:  # nobody takes them
+        if len(self._entries) >= self.most:  # nobody takes them
             self._entries.popleft()
             self.lost += 1
         token = bearer(exchange.read)
@@ -119,7 +121,7 @@ class Recorder:
         entries, rows = self._entries, list[Row]()
         while entries and len(rows) < BATCH:
             first = entries[0]
-            late = now - first.came > PATIENCE or len(entries) > MOST // 2
+            late = now - first.came > PATIENCE or len(entries) > self.most // 2
             if not (first.over or late or everything):
                 break
             entries.popleft()

@@ -187,7 +187,7 @@ class Snapshot:
     held_bytes: Counter[str] = field(default_factory=Counter)
     endpoints: dict[tuple[str, str], EndpointCounts] = field(default_factory=dict)
     recent_ttft: dict[str, list[float]] = field(default_factory=dict)
-    tokens_per_second: Counter[str] = field(default_factory=Counter)
+    tokens_per_second: dict[str, float] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)  # without a model
     connections: int = 0
 
@@ -204,7 +204,8 @@ class Snapshot:
         for name, counters in dumped["models"].items():
             self.models.setdefault(name, ModelCounters()).add(counters)
             self.recent_ttft.setdefault(name, []).extend(counters["recent_ttft"])
-            self.tokens_per_second[name] += counters["tokens_per_second"]
+            rate = self.tokens_per_second.get(name, 0.0) + counters["tokens_per_second"]
+            self.tokens_per_second[name] = rate
         self.held.update(dumped["held"])
         self.held_bytes.update(dumped["held_bytes"])
         self.other.update(dumped["other"])
@@ -228,7 +229,7 @@ class Snapshot:
             in_flight=counters.in_flight,
             ttft_p50=_nearest_rank(recent, 0.5),
             ttft_p95=_nearest_rank(recent, 0.95),
-            tokens_per_second=float(self.tokens_per_second[model]),
+            tokens_per_second=self.tokens_per_second.get(model, 0.0),
         )
 
 

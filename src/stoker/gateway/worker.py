@@ -22,8 +22,9 @@ from stoker.gateway.access_log import AccessLog
 from stoker.gateway.inbound import Inbound
 from stoker.gateway.keys import Keys
 from stoker.gateway.link import Link
-from stoker.gateway.listen import CertificateWatch, raise_file_limit, serve, tls_context
+from stoker.gateway.listen import CertificateWatch, raise_file_limit, tls_context
 from stoker.gateway.plane import Plane
+from stoker.gateway.sockets import Listener
 from stoker.gateway.wire import WorkerConfig
 
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Worker:
         self._plane: Plane | None = None
         self._stopped = asyncio.Event()
         self._grace = 0.0
-        self._server: asyncio.AbstractServer | None = None
+        self._server: Listener | None = None
         self._watch: CertificateWatch | None = None
         self.link = Link(link_path, listening, number, self)
 
@@ -73,9 +74,7 @@ class Worker:
             now=steady,
             created=config.created,
             keys=Keys(Path(config.keys), share=1 / config.workers) if config.keys else None,
-            access_log=AccessLog(Path(config.access_log), lambda: steady() + offset)
-            if config.access_log
-            else None,
+            access_log=AccessLog(Path(config.access_log), offset) if config.access_log else None,
         )
         plane.session_header = config.session_header.lower().encode()
         plane.prefix_affinity = config.prefix_affinity
@@ -86,7 +85,7 @@ class Worker:
             tls = tls_context(Path(config.certificate), key)
             self._watch = CertificateWatch(tls, Path(config.certificate), key)
             loop.call_later(_LOOK_EVERY, self._look_at_certificate)
-        self._server = await serve(loop, lambda: Inbound(plane), self._listening, tls)
+        self._server = await plane.sockets.listen(lambda: Inbound(plane), self._listening, tls)
         # What is loaded now stays: a full collection over it would hold up every stream.
         gc.collect()
         gc.freeze()

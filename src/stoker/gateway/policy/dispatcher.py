@@ -182,7 +182,7 @@ class Dispatcher:
     def first_byte(self, request: Request, now: float) -> Sequence[Action]:
         """The answer begins; the request is not retried any more."""
         endpoint = request.endpoint
-        if request.stage is not Stage.SENT or endpoint is None:
+        if request.stage != Stage.SENT or endpoint is None:
             return _NOTHING
         request.stage = Stage.ANSWERING
         endpoint.unanswered.pop(request, None)
@@ -208,12 +208,12 @@ class Dispatcher:
     def cancel(self, request: Request, now: float) -> Sequence[Action]:
         """The client is gone, wherever its request is."""
         model = self._models.get(request.model)
-        if request.stage is Stage.HELD:
+        if request.stage == Stage.HELD:
             request.stage = Stage.OVER
             if model is not None:
                 model.leave(request)
             return _NOTHING
-        if request.endpoint is None or request.stage is Stage.OVER:
+        if request.endpoint is None or request.stage == Stage.OVER:
             request.stage = Stage.OVER
             return _NOTHING
         return self._release(request, model, request.endpoint, now)
@@ -224,7 +224,7 @@ class Dispatcher:
         Among the actions is what becomes of it: a `Dispatch`, a `Hold` or a `Refuse`.
         """
         endpoint = request.endpoint
-        if request.stage is not Stage.SENT or endpoint is None:
+        if request.stage != Stage.SENT or endpoint is None:
             return _NOTHING
         model = self._models.get(request.model)
         if failure in BREAKING and endpoint.circuit.failed(now) and model is not None:

@@ -51,7 +51,7 @@ class Endpoint:
     def __init__(self, spec: EndpointSpec, settings: ModelSettings) -> None:
         self.name = spec.name
         self.update(spec, settings)
-        self.seed = int.from_bytes(blake2b(spec.name.encode(), digest_size=8).digest(), "little")
+        self.seed = int.from_bytes(blake2b(spec.name.encode(), digest_size=4).digest(), "little")
         self.in_flight = 0
         self.elsewhere = 0
         self.draining = False

@@ -156,7 +156,7 @@ class Model:
 
     def send(self, request: Request, endpoint: Endpoint, now: float) -> Dispatch:
         """Give *request* to *endpoint*."""
-        if request.stage is Stage.HELD:
+        if request.stage == Stage.HELD:
             request.waited += now - request.since
         endpoint.in_flight += 1
         endpoint.unanswered[request] = None
@@ -222,7 +222,7 @@ class Model:
         timers = self._timers
         while timers and timers[0][0] <= now:
             _, _, request = heappop(timers)
-            if request.stage is not Stage.HELD:
+            if request.stage != Stage.HELD:
                 continue
             if now >= request.expires:
                 self.leave(request)
@@ -238,7 +238,7 @@ class Model:
             self._timers.clear()
             return None
         timers = self._timers
-        while timers and timers[0][2].stage is not Stage.HELD:
+        while timers and timers[0][2].stage != Stage.HELD:
             heappop(timers)
         due = [timers[0][0]] if timers else []
         due += self._changes(now)
@@ -250,7 +250,7 @@ class Model:
         self, request: Request, reason: Reason, now: float, out: list[Action], detail: str
     ) -> None:
         """Answer *request* with an error; it must not wait any more."""
-        if request.stage is Stage.HELD:
+        if request.stage == Stage.HELD:
             request.waited += now - request.since
         request.stage = Stage.OVER
         out.append(Refuse(request, reason, self.retry_after(now), detail))
@@ -273,7 +273,7 @@ class Model:
     def _set_timer(self, at: float, request: Request) -> None:
         timers = self._timers
         if len(timers) > 2 * self.waiting + _HEAP_SLACK:
-            timers[:] = [timer for timer in timers if timer[2].stage is Stage.HELD]
+            timers[:] = [timer for timer in timers if timer[2].stage == Stage.HELD]
             heapify(timers)
         heappush(timers, (at, next(self._timer_numbers), request))
 
@@ -283,7 +283,7 @@ class Model:
         return bool(usable) and all(endpoint.name in request.tried for endpoint in usable)
 
     def _tell_held(self, request: Request, now: float, out: list[Action]) -> None:
-        if request.stage is not Stage.HELD:
+        if request.stage != Stage.HELD:
             return
         if now >= request.expires:
             self.leave(request)

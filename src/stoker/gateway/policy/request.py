@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from stoker.gateway.policy.endpoint import Endpoint
@@ -16,14 +16,14 @@ class Priority(IntEnum):
     LOW = 1
 
 
-class Stage(IntEnum):
-    """How far a request has come. It ends exactly once."""
+class Stage:
+    """How far a request has come. It ends exactly once. Plain numbers: they are asked for often."""
 
-    NEW = 0
-    HELD = 1  # waits for an endpoint
-    SENT = 2  # an endpoint has it and has not answered
-    ANSWERING = 3  # the first byte of the answer has come
-    OVER = 4
+    NEW: Final = 0
+    HELD: Final = 1  # waits for an endpoint
+    SENT: Final = 2  # an endpoint has it and has not answered
+    ANSWERING: Final = 3  # the first byte of the answer has come
+    OVER: Final = 4
 
 
 class Request:
@@ -84,7 +84,7 @@ class Request:
         self.affinity = affinity
         self.deadline = deadline
         self.owner = owner
-        self.stage = Stage.NEW
+        self.stage: int = Stage.NEW
         self.endpoint: Endpoint | None = None
         self.arrived = 0.0
         self.expires = 0.0
