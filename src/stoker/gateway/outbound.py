@@ -33,6 +33,8 @@ _TAIL = 8  # pieces; `usage` and the last finish_reason stand at the end
 _TOKENS = re.compile(rb'"(?:completion|output)_tokens":\s*(\d+)')
 _PROMPT_TOKENS = re.compile(rb'"(?:prompt|input)_tokens":\s*(\d+)')
 _USAGE = 4096  # bytes of an answer's end in which `usage` stands
+# llhttp also takes RTSP and ICE, blank lines before, and any byte in the reason.
+_STATUS = re.compile(rb"HTTP/1\.[01] [2-9]\d\d(?: [\t -~\x80-\xff]*)?\r\n")
 _ABORTED = re.compile(rb'"finish_reason":\s*"abort"')
 _EVENT_END = b"\n\n\r\n"  # an event and the chunk around it end
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -48,6 +50,7 @@ class Outbound(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_bare",
         "_began",
         "_buffer",
         "_client",
@@ -71,6 +74,7 @@ class Outbound(asyncio.Protocol):
         "_reused",
         "_size",
         "_tail",
+        "_unsent",
         "_whole",
         "exchange",
         "idle_since",
@@ -102,6 +106,7 @@ class Outbound(asyncio.Protocol):
         self._head_complete = False
         self._content_length = -1  # -1: it does not say
         self._close_delimited = False
+        self._bare = False
         self._whole: list[bytes] | None = None
         self._reframe: _Pieces | None = None
         self._is_events = False
@@ -110,6 +115,7 @@ class Outbound(asyncio.Protocol):
         self._last = self._began = 0.0
         self._size = 0
         self._is_plain = False
+        self._unsent = 0  # bytes of a body on disk that were not written yet
         self._tail.clear()
 
     # -- the request -----------------------------------------------------------------------------
@@ -125,13 +131,18 @@ class Outbound(asyncio.Protocol):
             self._parser = httptools.HttpResponseParser(_Reframed(self, self._reframe))
         transport = self.transport
         client = exchange.inbound.transport if exchange.inbound is not None else None
-        if transport is None or client is None:
+        if transport is None:  # it was closed before whoever dialled had its turn
+            self.exchange = exchange.outbound = None
+            self._plane.failed(exchange, Failure.CONNECT)
+            return
+        if client is None:
             return
         self._client = client
         self._plane.outbounds.add(self)
         head = exchange.head + self.pool.host_line
         if exchange.spooled is not None:
             transport.write(head)
+            self._unsent = exchange.spooled.size
             self._plane.send_spooled(exchange, self)
         elif len(exchange.body) < _MAX_HEAD:
             transport.write(head + exchange.body)
@@ -141,6 +152,7 @@ class Outbound(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """A piece of a body that is read from disk."""
         if self.transport is not None:
+            self._unsent -= len(data)
             self.transport.write(data)
 
     @property
@@ -214,10 +226,13 @@ class Outbound(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:  # also an upgrade, which nobody asked for
-            self._bad(exchange)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._bad(exchange)  # nobody asked for an upgrade
             return
         if self._is_plain:  # nearly all that ever comes here: a piece of a stream of events
+            if self._complete and self._runs_over(data):
+                self._bad(exchange)
+                return
             self._client.write(data)
             now = self.seen = steady()
             counts = self._intervals
@@ -269,6 +284,9 @@ class Outbound(asyncio.Protocol):
         start = 0
         for _ in range(self._interim):  # 1xx say nothing that a client of this gateway needs
             start = data.index(b"\r\n\r\n", start) + 4
+        if _STATUS.match(data, start) is None:
+            self._bad(exchange)
+            return
         end = data.index(b"\r\n\r\n", start) + 4
         head, body = data[start : end - 2], data[end:]
         exchange.status = status = self._parser.get_status_code()
@@ -292,10 +310,11 @@ class Outbound(asyncio.Protocol):
         lower = head.lower()
         length = value_of(head, lower, b"content-length")
         coding = value_of(head, lower, b"transfer-encoding")
-        if coding and coding.lower() != b"chunked":
+        if coding and (coding.lower() != b"chunked" or lower.count(b"\r\ntransfer-encoding:") > 1):
             return False
         self._is_events = b"\r\ncontent-type: text/event-stream" in lower
         self._content_length = int(length) if length else -1
+        self._bare = empty and bool(coding)  # chunks are announced and none come
         self._close_delimited = not (length or coding or empty)
         if empty:
             self._content_length = -1
@@ -305,7 +324,7 @@ class Outbound(asyncio.Protocol):
         return True
 
     def _begin_verbatim(self, exchange: Exchange, head: bytes, body: bytes) -> None:
-        head = passed_on(head, exchange.request_id)
+        head = passed_on(head, exchange.request_id, framing=not self._bare)
         if self._close_delimited:
             head += b"Transfer-Encoding: chunked\r\n"
         if not exchange.keep_alive:
@@ -314,6 +333,9 @@ class Outbound(asyncio.Protocol):
         if 0 <= self._content_length <= _WHOLE and not self._is_events:
             self._whole = [head]
             self._pass(exchange, body)
+            return
+        if self._complete and body and self._runs_over(body):
+            self._bad(exchange)
             return
         self._plane.first_byte(exchange, events=self._is_events)
         self._last = self._began = self._plane.now()
@@ -342,6 +364,9 @@ class Outbound(asyncio.Protocol):
         if self._reframe is not None:
             self._pass_reframed(exchange)
             return
+        if self._complete and self._runs_over(data):
+            self._bad(exchange)
+            return
         self._meter(exchange, data)
         if self._close_delimited:
             data = b"%x\r\n%b\r\n" % (len(data), data)
@@ -349,7 +374,20 @@ class Outbound(asyncio.Protocol):
         if self._complete:
             self._end(exchange)
 
+    def _runs_over(self, data: bytes) -> bool:
+        """Whether line breaks come behind the end of the answer, which is in *data*.
+
+        llhttp skips them there. A client would take them for the beginning of the next answer.
+        """
+        if self._content_length >= 0:
+            return self._size + len(data) != self._content_length
+        end = (b"".join(self._tail) + data)[-6:]
+        return not end.endswith(b"\r\n\r\n") or end == b"\r\n\r\n\r\n"
+
     def _pass_whole(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        if len(body) != self._content_length:  # line breaks behind it, see `_runs_over`
+            self._bad(exchange)
+            return
         if b'"abort"' in body and _ABORTED.search(body):
             # vLLM on SIGTERM: 200, what there was so far, finish_reason "abort".
             self._forget(exchange)
@@ -364,9 +402,11 @@ class Outbound(asyncio.Protocol):
 
     def _pass_end(self, exchange: Exchange) -> None:
         """The answer of a replica that closes at the end is over."""
-        if self._reframe is not None:
-            self._reframe.ended = True
-            self._client.write(self._reframe.last())
+        pieces = self._reframe
+        if pieces is not None:
+            rest = pieces.take()  # an error, which is one event, has waited for its end
+            self._meter(exchange, rest)
+            self._client.write((pieces.framed(rest) if rest else b"") + pieces.last())
         else:
             self._client.write(_LAST_CHUNK)
         self._count_rest(exchange)
@@ -382,7 +422,8 @@ class Outbound(asyncio.Protocol):
         self.exchange = None
         exchange.outbound = None
         self._plane.outbounds.discard(self)
-        if self._reframe is None and self._complete and self._keep:
+        # A replica that answers before it has the whole body would take the next request for it.
+        if self._reframe is None and self._complete and self._keep and not self._unsent:
             self._reused = True
             self.idle_since = self._plane.coarse
             self.resume_reading()
@@ -419,7 +460,8 @@ class Outbound(asyncio.Protocol):
             pieces.only_events = not self._is_events or exchange.status >= 400
         else:
             framed = empty or self._content_length >= 0  # it needs no chunks
-            head = passed_on(head, exchange.request_id, framing=framed)
+            bare = self._bare and exchange.http10
+            head = passed_on(head, exchange.request_id, framing=framed and not bare)
             exchange.keep_alive = exchange.keep_alive and framed
             connection = b"keep-alive" if exchange.keep_alive else b"close"
             self._client.write(head + b"Connection: %b\r\n\r\n" % connection)
@@ -433,9 +475,7 @@ class Outbound(asyncio.Protocol):
         pieces = self._reframe
         if pieces is None:
             return
-        if self._complete:
-            pieces.ended = True
-        elif pieces.only_events:
+        if pieces.only_events and not self._complete:
             return  # an error: it becomes one event when it is whole
         data = pieces.take()
         if data:
@@ -522,8 +562,8 @@ class Outbound(asyncio.Protocol):
 
     def _between_events(self) -> bool:
         """Whether an event, and the chunk that it came in, has just ended."""
-        if not self._is_events:
-            return False
+        if not self._is_events or self._content_length >= 0:
+            return False  # what has a length has no room for one more
         if self._reframe is not None or self._close_delimited:
             return bool(self._tail) and self._tail[-1].endswith(b"\n\n")
         return b"".join(self._tail).endswith(_EVENT_END)
@@ -532,13 +572,12 @@ class Outbound(asyncio.Protocol):
 class _Pieces:
     """The body of an answer without its framing, and how the client is to get it."""
 
-    __slots__ = ("_waiting", "chunks", "ended", "only_events")
+    __slots__ = ("_waiting", "chunks", "only_events")
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []
         self.chunks = False  # for a client of HTTP/1.1 that has had a head of ours
         self.only_events = False  # what is no stream goes into one event of that stream
-        self.ended = False
 
     def add(self, body: bytes) -> None:
         self._waiting.append(body)
