@@ -7,7 +7,7 @@ import json
 
 import pytest
 from tests.gateway.fuzzing.readers import answers_by_h11, requests_by_h11
-from tests.gateway.fuzzing.world import LIMITS, Loop, Wire, World, run, turns
+from tests.gateway.fuzzing.world import HORIZON, LIMITS, Loop, Wire, World, run, turns
 from tests.gateway.vectors import HEAD
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -66,6 +66,115 @@ def statuses(wire: Wire) -> list[int]:
     return [one.status for one in answers_by_h11(bytes(wire.sent), [], closed=wire.lost)]
 
 
+def test_what_comes_while_an_answer_ends_keeps_its_place():
+    async def scene(stage: Stage) -> None:
+        stage.ready("m", 1)
+        client = stage.connect()
+        client.feed(chat(number=1))
+        await turns(4)
+        second = chat(number=2)
+        client.feed(second[:50])
+        stage.replicas[0].feed(OK)  # the first is over: the second may be read in the next turn,
+        client.feed(second[50:])  # and its rest is there in this one
+        await turns(4)
+        stage.replicas[0].feed(OK)
+        await turns(4)
+        assert [json.loads(body)["number"] for body in stage.heard()] == [1, 2]
+        assert statuses(client) == [200, 200]
+
+    on_stage(scene)
+
+
+def test_a_client_that_does_not_read_gets_no_second_answer_begun():
+    async def scene(stage: Stage) -> None:
+        stage.ready("m", 1)
+        client = stage.connect()
+        client.slow = True
+        client.feed(chat(number=1) + chat(number=2) + chat(number=3))
+        await turns(4)
+        long = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n\r\n"
+        stage.replicas[0].feed(long + b"x" * 70000)
+        await asyncio.sleep(0.5)
+        assert len(stage.heard()) == 1
+        client.read()
+        for _ in range(2):
+            await turns(4)
+            stage.replicas[0].feed(OK)
+        await turns(4)
+        assert statuses(client) == [200, 200, 200]
+
+    on_stage(scene)
+
+
+def test_a_long_body_does_not_count_for_the_head_behind_it():
+    async def scene(stage: Stage) -> None:
+        client = stage.connect()
+        second = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+        client.feed(chat(model="none", text="x" * 2 * LIMITS.max_head) + second[:20])
+        client.feed(second[20:])
+        await turns(2)
+        assert statuses(client) == [404, 200]
+
+    on_stage(scene)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /version HTTP/1.1\r\nHost: x\r\n" + b"Connection: close\r\n" * 60 + b"\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 500,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 3000,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2;" + b"a" * 3000,
+    ],
+    ids=["lines that are not passed on", "trailers", "a trailer", "an extension"],
+)
+def test_nothing_around_a_body_is_endless(data):
+    async def scene(stage: Stage) -> None:
+        client = stage.connect()
+        for start in range(0, len(data), 100):
+            client.feed(data[start : start + 100])
+        assert statuses(client) == [431]
+
+    on_stage(scene)
+
+
+def test_half_a_head_behind_a_request_is_given_up_in_time():
+    async def scene(stage: Stage) -> None:
+        stage.ready("m", 1)
+        client = stage.connect()
+        client.feed(chat() + b"GET /version")
+        await turns(4)
+        client.feed(b" HTTP/1.1\r\n")  # waits for its turn
+        stage.replicas[0].feed(OK)
+        await asyncio.sleep(LIMITS.head_timeout + 1.0)
+        assert statuses(client) == [200, 408]
+        assert client.lost
+
+    on_stage(scene)
+
+
+def test_the_time_for_a_body_begins_with_its_turn():
+    async def scene(stage: Stage) -> None:
+        stage.ready("m", 1)
+        client = stage.connect()
+        second = chat(number=2)
+        client.feed(chat(stream=True) + second[:-5])
+        await turns(4)
+        stage.replicas[0].feed(STREAM)
+        for _ in range(8):
+            await asyncio.sleep(LIMITS.body_total / 4)
+            stage.replicas[0].feed(b"a\r\ndata: {}\n\n\r\n")
+        stage.replicas[0].feed(b"0\r\n\r\n")
+        await asyncio.sleep(LIMITS.body_timeout / 2)
+        client.feed(second[-5:])
+        await turns(4)
+        stage.replicas[0].feed(OK)
+        await turns(4)
+        assert statuses(client) == [200, 200]
+
+    on_stage(scene)
+
+
 def test_a_replica_that_resets_before_the_request_is_written_loses_none():
     async def scene(stage: Stage) -> None:
         stage.ill = {0}
@@ -113,6 +222,32 @@ def test_a_client_that_goes_while_its_body_is_read_from_disk_leaves_no_error():
             await turns(1)
         client.reset()
         await asyncio.sleep(0.1)
+
+    on_stage(scene)
+
+
+def test_a_client_of_http_1_0_hears_no_interim_answer():
+    async def scene(stage: Stage) -> None:
+        client = stage.connect()
+        head = (
+            b"POST /v1/chat/completions HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+        )
+        client.feed(head + b"\r\n")
+        assert not client.sent
+        client.feed(b"{}")
+        await turns(2)
+        assert client.sent.startswith(b"HTTP/1.1 400 ")
+
+    on_stage(scene)
+
+
+def test_a_head_request_that_is_refused_has_no_body():
+    async def scene(stage: Stage) -> None:
+        client = stage.connect()
+        client.feed(b"HEAD /version HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
+        await turns(2)
+        assert client.sent.startswith(b"HTTP/1.1 400 ")
+        assert client.sent.endswith(b"\r\n\r\n")
 
     on_stage(scene)
 
@@ -179,3 +314,9 @@ def test_an_upgrade_that_nobody_asked_for_is_a_bad_answer_and_no_fault_of_the_ga
         assert statuses(client) == [200]
 
     on_stage(scene)
+
+
+def test_the_horizon_is_beyond_all_time_limits():
+    """Else the fuzzer would look before everything is over."""
+    of_limits = (LIMITS.head_timeout, LIMITS.body_total, LIMITS.keep_alive, LIMITS.idle_timeout)
+    assert sum(of_limits) * 2 < HORIZON

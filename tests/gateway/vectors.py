@@ -49,6 +49,8 @@ AMBIGUOUS = {
     "HTTP/0.9": b"GET /health\r\n\r\n",
     "a version to come": b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n",
     "a proxy's request": b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
+    "a coding before chunked, on a line of its own": HEAD
+    + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "an empty coding": HEAD + b"Transfer-Encoding:\r\nContent-Length: 2\r\n\r\n{}",
     "an empty length": HEAD + b"Content-Length:\r\n\r\n{}",
     "a length beyond all numbers": HEAD + b"Content-Length: 18446744073709551617\r\n\r\n{}",
