@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint types format unit docs bench bench-replay bench-gateway chaos conformance lock \
+.PHONY: demo test lint types format unit docs bench bench-replay bench-gateway chaos fuzz conformance lock \
         protos changelog clean
 
 demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
@@ -41,6 +41,9 @@ bench-gateway: $(VENV)/.dev       ## the gateway beside HAProxy and nginx; needs
 
 chaos: $(VENV)/.dev               ## the gateway under load while all around it comes and goes
 	$(BIN)/python -m tests.gateway.chaos $(ARGS)
+
+fuzz: $(VENV)/.dev                ## any bytes from clients and replicas, for ten minutes
+	$(BIN)/python -m tests.gateway.fuzzing $(ARGS)
 
 conformance: $(VENV)/.run         ## recorded decisions of the real controllers, below DATA=DIR
 	@$(BIN)/stoker conformance $(DATA)
