@@ -153,6 +153,47 @@ def test_half_a_head_behind_a_request_is_given_up_in_time():
     on_stage(scene)
 
 
+@pytest.mark.parametrize(
+    ("data", "allowed"),
+    [
+        (b"GET /version HTTP/1.1\r\nX-A: " + b"a" * 500, LIMITS.head_timeout),
+        (HEAD + b"Content-Length: 500\r\n\r\n" + b" " * 500, LIMITS.body_total),
+    ],
+    ids=["head", "body"],
+)
+def test_a_byte_now_and_then_keeps_no_connection(data, allowed):
+    """Slowloris: each byte is in time, the whole is not."""
+
+    async def scene(stage: Stage) -> None:
+        client = stage.connect()
+        start = data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 1
+        client.feed(data[:start])
+        for at in range(start, start + int((allowed + 1.0) / 0.25)):
+            client.feed(data[at : at + 1])
+            await asyncio.sleep(0.25)
+        assert statuses(client) == [408]
+        assert client.lost
+
+    on_stage(scene)
+
+
+def test_trailers_of_an_answer_arrive_and_end_it():
+    async def scene(stage: Stage) -> None:
+        stage.ready("m", 1)
+        client = stage.connect()
+        client.feed(chat(stream=True) + chat(number=2))
+        await turns(4)
+        stage.replicas[0].feed(STREAM + b"a\r\ndata: {}\n\n\r\n0\r\nX-Tokens: 1\r\n")
+        stage.replicas[0].feed(b"\r\n")
+        await turns(4)
+        stage.replicas[0].feed(OK)
+        await turns(4)
+        assert statuses(client) == [200, 200]
+        assert b"0\r\nX-Tokens: 1\r\n\r\nHTTP/1.1 200 OK" in client.sent
+
+    on_stage(scene)
+
+
 def test_the_time_for_a_body_begins_with_its_turn():
     async def scene(stage: Stage) -> None:
         stage.ready("m", 1)

@@ -256,12 +256,10 @@ async def _talk(replicas: list[Replica]) -> None:
 def _gist(one: Seen) -> object:
     """What an answer says, without what varies from run to run."""
     gateways = b'"error":{"message"' in one.body
-    if gateways and one.status in {408, 431}:
-        return "incomplete"  # how long a gateway waits for the rest of what is too long
+    if one.status == 400 or (gateways and one.status in {408, 431}):
+        return "refused"  # which mistake is seen first, and whether a HEAD was, hangs on the cuts
     if b"# HELP" in one.body:
         return "metrics"
-    if one.status == 400:
-        return 400  # to a HEAD without a body; whether it was one may hang on where it was cut
     if gateways:
         return one.status, re.search(rb'"code":[^}]*', one.body).group()
     return one.status, one.whole, one.body
