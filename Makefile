@@ -36,7 +36,7 @@ bench: $(VENV)/.dev               ## measures, prints, and says how
 bench-replay: $(VENV)/.dev        ## replays alone; TRACE=FILE for the hour
 	$(BIN)/python bench/run.py replay
 
-bench-gateway: $(VENV)/.dev       ## the gateway beside HAProxy and nginx; needs gcc
+bench-gateway: $(VENV)/.dev       ## the gateway beside its peers; needs gcc
 	$(BIN)/python bench/run.py gateway
 
 chaos: $(VENV)/.dev               ## the gateway under load while all around it comes and goes
