@@ -96,8 +96,9 @@ def free_port() -> int:
 class Proxy:
     """A proxy that runs on core 0."""
 
-    def __init__(self, name: str, command: list[str], port: int) -> None:
+    def __init__(self, name: str, command: list[str], port: int, workers: int = 1) -> None:
         self.name = name
+        self.workers = workers
         self.port = port
         self.process = subprocess.Popen(
             ["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -148,10 +149,11 @@ def client(folder: Path, port: int, connections: int, kind: str, pace: int = 0) 
 
 def measure(proxy: Proxy, folder: Path) -> None:
     before = proxy.cpu()
-    done = client(folder, proxy.port, 64, "json")
+    # So many a worker: what one does at a time is cheaper the more of it there is.
+    done = client(folder, proxy.port, 64 * proxy.workers, "json")
     proxy.requests.append((proxy.cpu() - before) / done["requests"])
     before = proxy.cpu()
-    streamed = client(folder, proxy.port, 192, "stream", 20)
+    streamed = client(folder, proxy.port, 192 * proxy.workers, "stream", 20)
     proxy.events.append((proxy.cpu() - before) / streamed["events"])
     alone = client(folder, proxy.port, 1, "json")
     proxy.alone.append(alone["p50_us"])
@@ -204,7 +206,8 @@ def stoker(folder: Path, upstreams: list[int], *, workers: int = 1, limit: int =
         f"--access-log={folder / 'access.jsonl'}", "--affinity=prefix", f"--workers={workers}",
         f"--state-dir={folder / f'state-{port}'}",
     ]  # fmt: skip
-    return Proxy("stoker" if workers == 1 else f"stoker, {workers} workers", command, port)
+    name = "stoker" if workers == 1 else f"stoker, {workers} workers"
+    return Proxy(name, command, port, workers)
 
 
 def held(folder: Path) -> str:

@@ -106,6 +106,21 @@ def test_a_client_that_does_not_read_gets_no_second_answer_begun():
     on_stage(scene)
 
 
+def test_a_client_that_does_not_read_gets_no_more_of_the_gateways_own_pages_than_one():
+    async def scene(stage: Stage) -> None:
+        client = stage.connect()
+        client.slow = True
+        client.feed(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+        await turns(4)
+        one = client.get_write_buffer_size()
+        client.read()
+        await turns(20)
+        assert len(client.sent) > 4 * one
+        assert statuses(client) == [200] * 5
+
+    on_stage(scene)
+
+
 def test_a_long_body_does_not_count_for_the_head_behind_it():
     async def scene(stage: Stage) -> None:
         client = stage.connect()
@@ -322,6 +337,20 @@ def test_an_error_that_ends_with_its_connection_becomes_an_event_of_a_stream_tha
         [answer] = answers_by_h11(bytes(client.sent), [], closed=False)
         assert answer.whole
         assert answer.body.endswith(b'data: {"error": "no memory"}\n\n')
+
+    on_stage(scene)
+
+
+def test_an_answer_without_a_body_ends_a_stream_that_has_had_signs_of_life():
+    async def scene(stage: Stage) -> None:
+        client = stage.connect()
+        client.feed(chat(stream=True) + b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(2 * LIMITS.heartbeat)
+        stage.ready("m", 1)
+        await turns(4)
+        stage.replicas[0].feed(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await turns(4)
+        assert statuses(client) == [200, 200]
 
     on_stage(scene)
 

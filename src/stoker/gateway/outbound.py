@@ -467,6 +467,7 @@ class Outbound(asyncio.Protocol):
             self._client.write(head + b"Connection: %b\r\n\r\n" % connection)
         exchange.sent = Sent.ANSWER
         if empty:
+            self._client.write(pieces.last())
             self._end(exchange)
             return
         self._pass_reframed(exchange)
