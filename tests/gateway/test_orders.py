@@ -10,6 +10,8 @@ from tests.gateway.fuzzing.readers import answers_by_h11, requests_by_h11
 from tests.gateway.fuzzing.world import HORIZON, LIMITS, Loop, Wire, World, run, turns
 from tests.gateway.vectors import HEAD
 
+from stoker.gateway.access_log import AccessLog
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -390,3 +392,18 @@ def test_the_horizon_is_beyond_all_time_limits():
     """Else the fuzzer would look before everything is over."""
     of_limits = (LIMITS.head_timeout, LIMITS.body_total, LIMITS.keep_alive, LIMITS.idle_timeout)
     assert sum(of_limits) * 2 < HORIZON
+
+
+def test_requests_that_are_cut_off_at_the_end_are_in_the_access_log(tmp_path):
+    async def scene(stage: Stage) -> None:
+        log = tmp_path / "access.jsonl"
+        stage.plane.access_log.close()
+        stage.plane.access_log = AccessLog(log, lambda: 0.0)
+        stage.ready("m", 1)
+        stage.connect().feed(chat())
+        await turns(4)
+        await stage.plane.stop(0.1)
+        await turns(4)
+        assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [499]
+
+    on_stage(scene)

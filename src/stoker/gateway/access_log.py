@@ -62,7 +62,7 @@ class AccessLog:
 
     def flush(self) -> None:
         """Write what has gathered."""
-        if not self._lines:
+        if not self._lines or self._file.closed:
             return
         data = b"".join(self._lines)
         self._lines.clear()

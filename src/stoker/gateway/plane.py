@@ -311,8 +311,8 @@ class Plane:
             pool.close_idle(self.now(), age=0.0)
         for task in tuple(self._tasks):
             task.cancel()
-        if self.access_log is not None:
-            self.access_log.close()
+        if self.access_log is not None:  # after what the aborted connections have to say
+            self.loop.call_soon(self.access_log.close)
 
     # -- inside: the policy's orders -------------------------------------------------------------
 

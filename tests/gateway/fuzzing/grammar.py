@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from random import Random
 
 from tests.gateway.vectors import AMBIGUOUS, ANSWERS
@@ -85,8 +86,11 @@ def _body(rng: Random, number: int) -> bytes:
 def chunked(rng: Random, body: bytes) -> bytes:
     """*body* in chunks, with all that chunks may have."""
     pieces = []
+    by_event = rng.random() < 0.5  # a chunk an event, as engines do
     while body:
         size = rng.choice((1, 2, 10, 100, 5000))
+        if by_event and (end := body.find(b"\n\n")) >= 0:
+            size = end + 2
         piece, body = body[:size], body[size:]
         extension = rng.choice((b"", b"", b"", b";a", b";a=b", b';a="b"'))
         form = rng.choice((b"%x", b"%X", b"0%x"))
@@ -132,9 +136,11 @@ def mutated(rng: Random, data: bytes) -> bytes:
 
 def cuts(rng: Random, data: bytes) -> list[bytes]:
     """*data* in pieces."""
-    kind = rng.randrange(5)
+    kind = rng.randrange(6)
     if kind == 0 or not data:
         return [data]
+    if kind == 5:
+        return re.findall(rb"(?s).+?(?:\n\n\r\n|\r\n\r\n|\Z)", data)  # where chunks and heads end
     if kind == 1:
         size = rng.choice((1, 2, 7, 50))
         return [data[start : start + size] for start in range(0, len(data), size)]
@@ -159,7 +165,7 @@ def good_answer(rng: Random, *, head_only: bool) -> tuple[bytes, bool]:
     """An answer, and whether it ends with the connection."""
     status = rng.choice((200, 200, 200, 200, 201, 422, 404, 500, 503, 204, 304))
     events = rng.random() < 0.5
-    body = b"".join(rng.choice(_EVENTS) for _ in range(rng.choice((0, 1, 3, 8))))
+    body = b"".join(rng.choice(_EVENTS) for _ in range(rng.choice((0, 1, 3, 20))))
     if not events:
         body = rng.choice((b"", b"{}", b'{"usage":{"completion_tokens":3}}', b"x" * 2000))
     lines = [rng.choice(_ANSWER_LINES) for _ in range(rng.choice((0, 0, 1, 3)))]

@@ -73,6 +73,7 @@ class _Play:
         self.said: dict[Wire, bytearray] = {}
         self.to_say: dict[Wire, deque[bytes]] = {}
         self.gone: set[Wire] = set()
+        self.stopping: asyncio.Task[None] | None = None
 
     def dial(self, protocol: asyncio.Protocol, _port: int) -> Wire | None:
         kind = self.rng.random()
@@ -152,12 +153,16 @@ class _Play:
         if kind < 0.93:  # before anybody asked, or beside its answer
             data, _ = grammar.answer(self.rng, head_only=False)
             replica.pending += grammar.cuts(self.rng, data)
+        elif kind < 0.94:
+            replica.wire.feed(None)
         else:
             replica.wire.reset()
 
     def control(self) -> None:
         rng, plane = self.rng, self.world.plane
         kind = rng.randrange(6)
+        if rng.random() < 0.03:
+            self.stopping = self.loop.create_task(plane.stop(rng.choice((0.0, 1.0, 30.0))))
         model = rng.choice(("m", "n"))
         if kind <= 1:
             self.world.ready(model, *rng.choice(((), (1,), (2,), (1, 2, 3))))

@@ -24,7 +24,7 @@ from stoker.gateway.policy import EndpointSpec, ModelSettings
 from stoker.gateway.recorder import Recorder
 from stoker.gateway.settings import Limits
 
-_HIGH_WATER = 1000
+_HIGH_WATER = 300
 #: Small, so that inputs of some hundred bytes reach them.
 LIMITS = Limits(
     max_body=3000, max_head=1000, head_timeout=2.0, body_timeout=2.0, body_total=4.0,
@@ -275,6 +275,7 @@ def run(scene: Callable[[Loop], Any]) -> Any:
         finally:
             for close in loop.at_end:
                 close()
+            loop.run_until_complete(asyncio.sleep(0.01))
             asyncio.set_event_loop(None)
             loop.close()
     for context in loop.faults:
