@@ -128,7 +128,7 @@ class _Play:
 
     def client_says(self) -> None:
         wire = self.rng.choice(self.world.clients)
-        if self.to_say[wire] and wire not in self.gone:
+        if self.to_say[wire] and wire not in self.gone and not wire.is_closing():
             piece = self.to_say[wire].popleft()
             self.said[wire] += piece
             wire.feed(piece)
