@@ -6,7 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: demo test lint types format unit docs compiled bench bench-replay bench-gateway chaos conformance lock \
+.PHONY: demo test lint types format unit docs compiled bench bench-replay bench-gateway chaos fuzz \
+        conformance lock \
         protos changelog clean
 
 demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
@@ -39,11 +40,14 @@ bench: $(VENV)/.dev               ## measures, prints, and says how
 bench-replay: $(VENV)/.dev        ## replays alone; TRACE=FILE for the hour
 	$(BIN)/python bench/run.py replay
 
-bench-gateway: $(VENV)/.dev       ## the gateway beside HAProxy and nginx; needs gcc
+bench-gateway: $(VENV)/.dev       ## the gateway beside its peers; needs gcc
 	$(BIN)/python bench/run.py gateway
 
 chaos: $(VENV)/.dev               ## the gateway under load while all around it comes and goes
 	$(BIN)/python -m tests.gateway.chaos $(ARGS)
+
+fuzz: $(VENV)/.dev                ## any bytes from clients and replicas, for ten minutes
+	$(BIN)/python -m tests.gateway.fuzzing $(ARGS)
 
 conformance: $(VENV)/.run         ## recorded decisions of the real controllers, below DATA=DIR
 	@$(BIN)/stoker conformance $(DATA)

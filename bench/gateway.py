@@ -1,4 +1,7 @@
-"""CPU time of the gateway for a request and for an event of a stream, beside HAProxy and nginx.
+"""CPU time of the gateway for a request and for an event of a stream, beside its peers.
+
+HAProxy, HAProxy that routes by the model in the body as we do, nginx, and vllm-router if it is on
+PATH or VLLM_ROUTER says where it is (`pip install vllm-router`, best into a place of its own).
 
 Upstream and client are small C programs (bench/native), so that they are not what is measured. The
 proxies run one after another on core 0, upstream and client on core 1, in rounds; what counts is
@@ -9,19 +12,24 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from statistics import median
 
 import psutil
 
+from stoker.gateway.listen import raise_file_limit
+
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = 2
+CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))  # that wait, and that are idle
 NATIVE = Path(__file__).parent / "native"
 HAPROXY = """
 global
@@ -34,13 +42,17 @@ defaults
   timeout server 600s
 frontend f
   bind 127.0.0.1:{port}
-  default_backend b
+{route}
 backend b
   balance leastconn
   http-reuse always
   server a 127.0.0.1:{first}
   server b 127.0.0.1:{second}
 """
+PLAIN = "  default_backend b"
+BY_BODY = """  option http-buffer-request
+  http-request set-var(txn.model) req.body,json_query('$.model')
+  use_backend b if {{ var(txn.model) -m str m1 }}"""
 NGINX = """
 worker_processes 1;
 daemon off;
@@ -84,8 +96,9 @@ def free_port() -> int:
 class Proxy:
     """A proxy that runs on core 0."""
 
-    def __init__(self, name: str, command: list[str], port: int) -> None:
+    def __init__(self, name: str, command: list[str], port: int, workers: int = 1) -> None:
         self.name = name
+        self.workers = workers
         self.port = port
         self.process = subprocess.Popen(
             ["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -136,10 +149,11 @@ def client(folder: Path, port: int, connections: int, kind: str, pace: int = 0) 
 
 def measure(proxy: Proxy, folder: Path) -> None:
     before = proxy.cpu()
-    done = client(folder, proxy.port, 64, "json")
+    # So many a worker: what one does at a time is cheaper the more of it there is.
+    done = client(folder, proxy.port, 64 * proxy.workers, "json")
     proxy.requests.append((proxy.cpu() - before) / done["requests"])
     before = proxy.cpu()
-    streamed = client(folder, proxy.port, 192, "stream", 20)
+    streamed = client(folder, proxy.port, 192 * proxy.workers, "stream", 20)
     proxy.events.append((proxy.cpu() - before) / streamed["events"])
     alone = client(folder, proxy.port, 1, "json")
     proxy.alone.append(alone["p50_us"])
@@ -149,71 +163,107 @@ def measure(proxy: Proxy, folder: Path) -> None:
 
 def proxies(folder: Path, first: int, second: int) -> list[Proxy]:
     started = []
-    port = free_port()
     if shutil.which("haproxy"):
-        (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, first=first, second=second))
-        started.append(Proxy("HAProxy", ["haproxy", "-f", str(folder / "haproxy.cfg")], port))
-    port = free_port()
+        for name, route in (("HAProxy", PLAIN), ("HAProxy + body route", BY_BODY.format())):
+            port = free_port()
+            file = folder / f"haproxy-{port}.cfg"
+            file.write_text(HAPROXY.format(port=port, first=first, second=second, route=route))
+            started.append(Proxy(name, ["haproxy", "-f", str(file)], port))
     if shutil.which("nginx"):
+        port = free_port()
         (folder / "nginx.conf").write_text(
             NGINX.format(port=port, first=first, second=second, folder=folder)
         )
         started.append(Proxy("nginx", ["nginx", "-c", str(folder / "nginx.conf")], port))
+    if router := os.environ.get("VLLM_ROUTER") or shutil.which("vllm-router"):
+        started.append(vllm_router(router, [first, second]))
     started.append(stoker(folder, [first, second]))
+    started.append(stoker(folder, [first, second], workers=2))
     return started
 
 
-def stoker(folder: Path, upstreams: list[int]) -> Proxy:
-    """With all that it has: limits, affinity, access log."""
-    file = folder / f"endpoints-{len(upstreams)}.yaml"
-    urls = [f"http://127.0.0.1:{port}" for port in upstreams]
-    model = {"name": "m1", "endpoints": urls, "limit": 4096}
-    if not upstreams:
-        model["queue"] = {"requests": 10000, "bytes": "1Gi"}
-    file.write_text(json.dumps({"models": [model]}))
+def vllm_router(program: str, upstreams: list[int]) -> Proxy:
+    """Of two upstreams `power_of_two` takes the one with less to do."""
     port = free_port()
     command = [
+        program, "--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port()),
+        "--worker-urls", *(f"http://127.0.0.1:{upstream}" for upstream in upstreams),
+        "--policy", "power_of_two", "--log-level", "error", "--request-timeout-secs", "600",
+    ]  # fmt: skip
+    return Proxy("vllm-router", command, port)
+
+
+def stoker(folder: Path, upstreams: list[int], *, workers: int = 1, limit: int = 4096) -> Proxy:
+    """With all that it has: limits, affinity, access log. All of its processes on one core."""
+    port = free_port()
+    file = folder / f"endpoints-{port}.yaml"
+    urls = [f"http://127.0.0.1:{port}" for port in upstreams]
+    model = {"name": "m1", "endpoints": urls, "limit": limit}
+    model["queue"] = {"requests": 20000, "bytes": "1Gi"}
+    file.write_text(json.dumps({"models": [model]}))
+    command = [
         sys.executable, "-m", "stoker", "gateway", f"--endpoints={file}", f"--port={port}",
-        f"--access-log={folder / 'access.jsonl'}", "--affinity=prefix",
+        f"--access-log={folder / 'access.jsonl'}", "--affinity=prefix", f"--workers={workers}",
         f"--state-dir={folder / f'state-{port}'}",
     ]  # fmt: skip
-    return Proxy("stoker", command, port)
+    name = "stoker" if workers == 1 else f"stoker, {workers} workers"
+    return Proxy(name, command, port, workers)
 
 
-def held(folder: Path, number: int = 2000) -> float:
-    """KB for a request of 4 KB that waits."""
+def held(folder: Path) -> str:
+    """A row: requests of 4 KB that wait."""
     proxy = stoker(folder, [])
     body = json.dumps({"model": "m1", "messages": [], "text": "x" * 4000}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
-    return _memory_of(proxy, number, head % len(body) + body)
+    row = "requests of 4 KB that wait", head % len(body) + body, "stoker_gateway_held"
+    return _memory_of(proxy, CONNECTIONS, *row)
 
 
-def idle_streams(folder: Path, upstream: int, number: int = 2000) -> float:
-    """KB for a stream in which nothing comes."""
-    proxy = stoker(folder, [upstream])
+def idle_streams(folder: Path, upstreams: list[int]) -> str:
+    """A row: streams in which nothing comes after the first event.
+
+    A stream has two connections, and a process as many as its user may have open files.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 100
+    proxy = stoker(folder, upstreams, limit=2 * CONNECTIONS)
     body = b'{"model":"m1","stream":true,"messages":[]}'
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Pace: 900000\r\n"
-    return _memory_of(proxy, number, head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+    request = head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    row = "idle streams", request, "stoker_gateway_in_flight"
+    return _memory_of(proxy, min(CONNECTIONS, most), *row)
 
 
-def _memory_of(proxy: Proxy, number: int, request: bytes) -> float:
+def _memory_of(proxy: Proxy, number: int, what: str, request: bytes, gauge: str) -> str:
     before = proxy.memory()
     clients = []
     for _ in range(number):
         client = socket.create_connection(("127.0.0.1", proxy.port))
         client.sendall(request)
         clients.append(client)
-    time.sleep(3)
-    used = proxy.memory() - before
+    deadline = time.monotonic() + 60
+    while (there := _sum_of(proxy.port, gauge)) < number:
+        if time.monotonic() > deadline:
+            sys.exit(f"error: {gauge} is {there} and not {number}")
+        time.sleep(0.5)
+    time.sleep(1.0)
+    after = proxy.memory()
     for client in clients:
         client.close()
     proxy.stop()
-    return used / number / 1024
+    one = (after - before) / 1024 / number
+    return f"| {number:,} {what} | {before / 1e6:.0f} | {after / 1e6:.0f} | {one:.1f} |"
+
+
+def _sum_of(port: int, gauge: str) -> int:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith(gauge + "{"))
 
 
 def markdown() -> str:
     if not shutil.which("gcc") or not shutil.which("taskset"):
         return "Needs gcc and taskset."
+    raise_file_limit()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for program in ("upstream", "client"):
@@ -254,9 +304,20 @@ def _tables(folder: Path, ports: list[int]) -> str:
         )
     for proxy in running:
         proxy.stop()
-    waiting, idle = held(folder), idle_streams(folder, ports[0])
-    memory = f"A request of 4 KB that waits: {waiting:.1f} KB. An idle stream: {idle:.1f} KB."
-    return "\n".join((*lines, "", memory))
+    lines += ["", _two_workers(running[-2], running[-1]), ""]
+    lines += ["| | MB before | MB with them | KB for one |", "|---|---|---|---|"]
+    lines += [held(folder), idle_streams(folder, ports)]
+    return "\n".join(lines)
+
+
+def _two_workers(one: Proxy, two: Proxy) -> str:
+    """What two cores carry: twice what one does, less what the accounting of both costs."""
+    requests = [2 * a / b for a, b in zip(one.requests, two.requests, strict=True)]
+    events = [2 * a / b for a, b in zip(one.events, two.events, strict=True)]
+    return (
+        f"Two workers on two cores, by CPU time: {_spread(requests)} of one in requests, "
+        f"{_spread(events)} in events."
+    )
 
 
 def _spread(ratios: list[float]) -> str:

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, INPUT = 1 << 20, BATCH = 256 };
+enum { EVENTS = 64, INPUT = 1 << 16, BATCH = 256 };
 
 struct connection {
     int fd;

@@ -1,7 +1,6 @@
 """Replicas and processes come, go and misbehave under load, and every request is accounted for.
 
-The short form is a test. The long one: ``python -m tests.gateway.chaos --events 2000 --clients
-500``.
+The short form is a test. The long one: ``make chaos ARGS="--events 200 --clients 500"``.
 """
 
 from __future__ import annotations
@@ -18,15 +17,19 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import psutil
 from tests.gateway.replica import CHUNKS
 
 from stoker.clock import steady
 from stoker.gateway.fleet import Fleet
 from stoker.gateway.health import HealthChecks
 from stoker.gateway.policy import EndpointSpec, ModelSettings
+from stoker.gateway.pool import KEEP_ALIVE
 from stoker.gateway.settings import Limits
+from stoker.gateway.stats import Snapshot
 from stoker.gateway.wire import WorkerConfig
 
 REPLICA = Path(__file__).with_name("replica.py")
@@ -44,6 +47,8 @@ class Report:
     counted: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
     held: int = 0
+    sockets: int = 0  # of the gateway's processes, when all is over
+    tasks: int = 0  # of the control process
 
 
 class Replicas:
@@ -89,6 +94,7 @@ class Chaos:
         self.port = 0
         self.over = asyncio.Event()
         self.orphans: list[subprocess.Popen[bytes]] = []
+        self.scraped: list[dict[str, Any]] = []  # counts that a killed control process had alone
 
     def tell(self) -> None:
         """Tell the gateway what is ready, as a control process does all the time."""
@@ -128,8 +134,14 @@ class Chaos:
         del self.replicas.ready[model][name]
         self.fleet.set_endpoints(model, self.replicas.ready[model].values())
 
+    async def kill_worker(self) -> None:
+        """A gateway process goes without a word; the other carries on, and a new one comes."""
+        os.kill(self.rng.choice(self.fleet.pids), signal.SIGKILL)
+        await asyncio.sleep(0.05)
+
     async def kill_control(self) -> None:
         """The control process goes without a word, and another one comes."""
+        self.scraped += self.fleet._past
         await self.fleet.abandon()
         self.orphans += [seat.child for seat in self.fleet._seats if seat.child is not None]
         await asyncio.sleep(0.1)
@@ -151,6 +163,8 @@ class Chaos:
         self.report.events[kind] += 1
         if kind == "control":
             await self.kill_control()
+        elif kind == "worker":
+            await self.kill_worker()
         elif kind == "add" and len(self.replicas.ready[model]) < 5:
             await self.add(model)
         elif kind == "bad":
@@ -203,6 +217,7 @@ class Chaos:
             return "ok" if whole else "wrong"
 
     async def run(self, events: int, clients: int) -> Report:
+        before = asyncio.all_tasks()
         for model in MODELS:
             await self.add(model)
             await self.add(model)
@@ -213,6 +228,9 @@ class Chaos:
             ("add", "drain", "kill", "bad", "control"), (40, 25, 15, 18, 2), k=events
         )
         kinds[events // 2] = "control"
+        if self.config.workers > 1:
+            for number in range(events // 4, events, 50):
+                kinds[number] = "worker"
         connector = aiohttp.TCPConnector(limit=0)
         checks = HealthChecks(self.urls, self.health, interval=0.3, timeout=0.5)
         checking = asyncio.create_task(checks.run())
@@ -231,12 +249,26 @@ class Chaos:
             await asyncio.gather(*asking, return_exceptions=True)
         checking.cancel()
         await self.settle()
+        self.report.sockets = await self.left_over()
         await self.fleet.stop(1.0)
         for orphan in self.orphans:
             orphan.wait(10)
         for name in list(self.replicas.running):
             await self.replicas.end(name)
+        self.report.tasks = len(asyncio.all_tasks() - before)
         return self.report
+
+    async def left_over(self) -> int:
+        """Connections that the gateway's processes still have when the idle ones are closed."""
+        open_ = 0
+        for _ in range(int(2 * KEEP_ALIVE / 0.1)):
+            processes = [psutil.Process(pid) for pid in self.fleet.pids]
+            found = [one.status for process in processes for one in process.net_connections("tcp")]
+            open_ = len(found) - found.count(psutil.CONN_LISTEN)
+            if not open_:
+                break
+            await asyncio.sleep(0.1)
+        return open_
 
     async def settle(self) -> None:
         """What the gateway says when everything is over."""
@@ -248,9 +280,10 @@ class Chaos:
             if not self.report.in_flight and not self.report.held:
                 break
             await asyncio.sleep(0.05)
-        for counters in found.models.values():
+        for counters in (*found.models.values(), *Snapshot.of(self.scraped).models.values()):
             self.report.counted["incoming"] += counters.incoming
             self.report.counted["truncated"] += counters.truncated
+            self.report.counted["lost"] += counters.lost
             self.report.counted["retries"] += sum(counters.retries.values())
             for code, number in counters.by_code.items():
                 self.report.counted[str(code)] += number
@@ -258,7 +291,7 @@ class Chaos:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--events", type=int, default=2000)
+    parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
@@ -274,7 +307,10 @@ def main() -> None:
     print("events   ", dict(report.events))  # noqa: T201 - the long form is for people
     print("clients  ", dict(report.outcomes))  # noqa: T201
     print("gateway  ", dict(report.counted))  # noqa: T201
-    print("left over", report.in_flight, "in flight,", report.held, "held")  # noqa: T201
+    print(  # noqa: T201
+        f"left over {report.in_flight} in flight, {report.held} held, "
+        f"{report.sockets} connections, {report.tasks} tasks"
+    )
     for text in report.odd[:10]:
         print("odd      ", text)  # noqa: T201
 

@@ -166,6 +166,31 @@ async def test_the_engines_own_errors_pass_unchanged(code, engine, gateway, post
     assert len(pod.requests) == 1
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["content-length", "chunked"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'{"error":{"message":"too large: \xe2\x80\xa6","type":"BadRequestError","code":400}}',
+        b'{"object":"error","message":"No model `x`.","type":"NotFoundError","code":404}',
+        b'{"detail":[{"type":"missing","loc":["body","messages"],"msg":"Field required"}]}\n',
+        b'{ "error" : "Input validation error",\t"error_type":"validation" }',
+    ],
+    ids=["nested", "flat", "detail", "blanks"],
+)
+async def test_an_engines_error_body_is_the_same_byte_for_byte(
+    error, chunked, engine, gateway, post
+):
+    pod = await engine()
+    head = b"HTTP/1.1 422 Unprocessable Entity\r\nContent-Type: application/problem+json\r\n"
+    framed = b"Content-Length: %d\r\n\r\n%b" % (len(error), error)
+    if chunked:
+        framed = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(error), error)
+    pod.answer = pod.write(head + framed)
+    status, body, headers = await post(await gateway(pod))
+    assert (status, body) == (422, error)
+    assert headers["Content-Type"] == "application/problem+json"
+
+
 async def test_a_connection_serves_many_requests(engine, gateway, post):
     pod = await engine()
     door = await gateway(pod)

@@ -8,55 +8,8 @@ from __future__ import annotations
 import asyncio
 import re
 
-import httptools
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-BODY = b'{"model": "m", "messages": []}'
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
-SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
-
-AMBIGUOUS = {
-    "length and chunks": HEAD
-    + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-    + SMUGGLED,
-    "chunks and length": HEAD
-    + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n"
-    + SMUGGLED,
-    "two lengths": HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
-    "the same length twice": HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
-    "a list of lengths": HEAD + b"Content-Length: 2, 2\r\n\r\n{}",
-    "a signed length": HEAD + b"Content-Length: +2\r\n\r\n{}",
-    "a length in hexadecimal": HEAD + b"Content-Length: 0x2\r\n\r\n{}",
-    "a length with a blank before the colon": HEAD + b"Content-Length : 2\r\n\r\n{}",
-    "an unknown coding": HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "a coding behind chunked": HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    "a coding before chunked": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "chunked twice": HEAD
-    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked behind a control character": HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-    "chunks in HTTP/1.0": HEAD.replace(b"1.1", b"1.0")
-    + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "a folded line": HEAD + b"X-A: b\r\n Content-Length: 2\r\n\r\n{}",
-    "a bare line feed in the head": HEAD + b"X-A: b\nContent-Length: 2\r\n\r\n{}",
-    "a bare carriage return": HEAD + b"X-A: b\rContent-Length: 2\r\n\r\n{}",
-    "a NUL in a value": HEAD + b"X-A: \x00\r\nContent-Length: 2\r\n\r\n{}",
-    "a blank before a name": HEAD + b" X-A: b\r\nContent-Length: 2\r\n\r\n{}",
-    "an empty name": HEAD + b": b\r\nContent-Length: 2\r\n\r\n{}",
-    "a bare line feed behind a chunk's size": HEAD
-    + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n",
-    "a negative chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n",
-    "a chunk that is longer than it says": HEAD
-    + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
-    "two hosts": b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nHost: y\r\n"
-    b"Content-Length: 2\r\n\r\n{}",
-    "no host": b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
-    "HTTP/2 without TLS": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "HTTP/0.9": b"GET /health\r\n\r\n",
-    "a version to come": b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n",
-    "a proxy's request": b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
-}
+from tests.gateway.vectors import AMBIGUOUS, ANSWERS, BODY, HEAD
 
 
 async def talk(door, data: bytes) -> bytes:
@@ -199,20 +152,7 @@ async def test_an_idle_connection_is_closed_without_a_word(gateway):
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-        b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nxx",
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n\r\nsmuggled",
-        b"\x00\x01\x02",
-        b"HTTP/1.1 200 OK\r\nX-A: " + b"a" * 70_000,
-    ],
-    ids=["both", "lengths", "feeds", "gzip", "upgrade", "two", "garbage", "endless"],
-)
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 async def test_an_answer_with_two_readings_is_retried_elsewhere(answer, engine, gateway, post):
     bad, good = await engine("bad"), await engine("good")
     bad.answer = bad.write(answer)
@@ -251,63 +191,3 @@ async def test_interim_answers_are_left_out(engine, gateway, post):
     status, body, headers = await post(await gateway(pod))
     assert (status, body) == (200, b"{}")
     assert "Link" not in headers
-
-
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    pieces=st.lists(
-        st.one_of(
-            st.binary(max_size=40),
-            st.sampled_from(
-                [b"\r\n", b"\n", b"GET ", b"POST /v1/chat/completions HTTP/1.1\r\n", b"Host: x\r\n",
-                 b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", BODY]
-            ),
-        ),
-        max_size=12,
-    )
-)  # fmt: skip
-def test_whatever_comes_the_gateway_answers_http_or_closes(pieces):
-    asyncio.run(_fuzz(pieces))
-
-
-async def _fuzz(pieces: list[bytes]) -> None:
-    from stoker.clock import steady  # noqa: PLC0415 - without the fixtures, which have one loop
-    from stoker.gateway.inbound import Inbound  # noqa: PLC0415
-    from stoker.gateway.plane import Plane  # noqa: PLC0415
-    from stoker.gateway.settings import Limits  # noqa: PLC0415
-
-    class Wire(asyncio.Transport):
-        def __init__(self) -> None:
-            super().__init__()
-            self.written = b""
-            self.closed = False
-
-        def write(self, data: bytes) -> None:
-            assert not self.closed
-            self.written += data
-
-        def close(self) -> None:
-            self.closed = True
-
-        abort = close
-
-        def get_write_buffer_size(self) -> int:
-            return 0
-
-    plane = Plane(asyncio.get_running_loop(), Limits(), now=steady, created=0.0)
-    plane.set_models([])
-    inbound, wire = Inbound(plane), Wire()
-    inbound.connection_made(wire)
-    for piece in pieces:
-        if not wire.closed:
-            inbound.data_received(piece)
-            await asyncio.sleep(0)
-    for _ in range(20):
-        await asyncio.sleep(0)
-    inbound.connection_lost(None)
-    assert not plane.inbounds
-    plane.close()
-    answers = httptools.HttpResponseParser(object())
-    answers.feed_data(wire.written)

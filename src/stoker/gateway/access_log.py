@@ -69,7 +69,7 @@ class AccessLog:
 
     def flush(self) -> None:
         """Write what has gathered."""
-        if not self._lines:
+        if not self._lines or self._file.closed:
             return
         data = "".join(self._lines).encode()
         self._lines.clear()

@@ -149,6 +149,10 @@ class Fleet:
     async def abandon(self, *, kill: bool = False) -> None:
         """Close everything of this process; the gateway processes go on unless *kill*."""
         self._closed = True
+        # First of all: processes that lose their line come again at once, and a connection that
+        # asyncio accepts while it closes the server is closed by nobody.
+        if self._server is not None:
+            self._server.close()
         for seat in self._seats:
             if kill and seat.pid is not None and not seat.gone.is_set():
                 with contextlib.suppress(ProcessLookupError):
@@ -162,8 +166,6 @@ class Fleet:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._server is not None:
-            self._server.close()
         if self._trace is not None:
             self._trace.close()
 
@@ -210,9 +212,8 @@ class Fleet:
         self._tell(wire.line("failed", model=model, why=why))
 
     def _tell(self, line: bytes) -> None:
-        for seat in self._seats:
-            if seat.serving.is_set():
-                seat.send(line)
+        for seat in self._seats:  # also to those that start: they know what was so at their hello
+            seat.send(line)
 
     # -- what they say ---------------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class Fleet:
             if pod == name
         )
         left_at = max((seq for (_, pod), seq in self._leaving.items() if pod == name), default=0)
-        unsure = any(seat.serving.is_set() and seat.seq < left_at for seat in self._seats)
+        unsure = any(s.writer is not None and s.seq < left_at for s in self._seats)
         return max(total, int(unsure))
 
     def held(self, model: str) -> int:
@@ -279,7 +280,7 @@ class Fleet:
         if seat is None:
             writer.write(wire.line("stop", grace=self._config.orphan_timeout))
             return
-        seat.pid, seat.writer = hello["pid"], writer
+        seat.pid, seat.writer, seat.seq = hello["pid"], writer, 0
         seat.gone.clear()
         seat.heard_out.clear()
         writer.write(wire.models_line(self._models))

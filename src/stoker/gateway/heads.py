@@ -154,13 +154,12 @@ class RequestHead:
 
 
 class AnswerHead:
-    """The head of a replica's answer that is passed on as it is."""
+    """The head of a replica's answer in one piece, that is passed on as it is."""
 
-    __slots__ = ("is_events", "status")
+    __slots__ = ("status",)
 
-    def __init__(self, status: int, *, is_events: bool) -> None:
+    def __init__(self, status: int) -> None:
         self.status = status
-        self.is_events = is_events
 
 
 class RequestHeads:

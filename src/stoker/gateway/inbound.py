@@ -3,6 +3,8 @@
 llhttp refuses what has more than one reading: Content-Length together with Transfer-Encoding, or
 twice; folded lines; line breaks without a carriage return; names with blanks; chunk sizes that are
 not hexadecimal digits. What it lets pass and this gateway does not is in `_check_head`.
+
+The module is long because the parser's callbacks and the order of requests share one state.
 """
 
 from __future__ import annotations
@@ -47,10 +49,12 @@ class Inbound:
         "_head_size",
         "_hosts",
         "_http10",
+        "_idle_size",
         "_in_head",
         "_in_message",
         "_key",
         "_lines",
+        "_moved",
         "_parser",
         "_paused",
         "_peer",
@@ -79,6 +83,7 @@ class Inbound:
         self._bad: Refusal | None = None  # what to say, and then to close
         self._paused = False
         self._in_message = False
+        self._moved = False  # a request has ended, or some body come, in this piece
         self._http10 = False
         self._peer: str | None = None  # "": it has none
         self._reset()
@@ -90,7 +95,8 @@ class Inbound:
         self._hosts = 0
         self._transfer: bytes | None = None
         self._content_length = 0
-        self._head_size = 0
+        self._head_size = 0  # bytes of all headers
+        self._idle_size = 0  # bytes since the last piece of a body, or since the head began
         self._in_head = True
         self._body: list[bytes] = []
         self._body_size = 0
@@ -123,7 +129,10 @@ class Inbound:
     def resume_writing(self) -> None:
         """It has caught up."""
         self.stalled = None
-        if self.current is not None and self.current.outbound is not None:
+        if self.current is None:
+            self._await_more()
+            self._plane.loop.call_soon(self._next)
+        elif self.current.outbound is not None:
             self.current.outbound.resume_reading()
 
     def eof_received(self) -> bool:
@@ -134,8 +143,8 @@ class Inbound:
         """Bytes of requests."""
         if self._bad is not None:
             return
-        if self.current is None:
-            if self._in_message or not self._begin_known(data):
+        if self.current is None and not self._backlog and self.stalled is None:
+            if self._in_message or self._ready or not self._begin_known(data):
                 self._feed(data)
             return
         self._backlog.append(data)
@@ -187,15 +196,15 @@ class Inbound:
             self._key = b""
             if self._in_message:
                 self._look_at_rest(len(data))
+            self._moved = False
 
     def _look_at_rest(self, size: int) -> None:
         """A request has come in part, the last piece of it *size* bytes."""
         limits = self._plane.limits
-        if self._in_head:
-            self._head_size += size
-            if self._head_size > 2 * limits.max_head:
-                self._refuse(_head_too_large(limits.max_head))
-        elif self.current is None:
+        self._idle_size = 0 if self._moved else self._idle_size + size
+        if self._idle_size > 2 * limits.max_head:  # a head, a trailer or what is beside a chunk
+            self._refuse(_head_too_large(limits.max_head))
+        elif not self._in_head and self.current is None:
             self.deadline = min(self._plane.now() + limits.body_timeout, self._total_deadline)
 
     # -- the parser ------------------------------------------------------------------------------
@@ -214,12 +223,13 @@ class Inbound:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is not passed on."""
         key = name.lower()
+        self._head_size += len(name) + len(value) + 4
         if key not in KIND and self._in_head:
             self._lines.append(name + b": " + value + b"\r\n")
         elif self._in_head:
             self._special(name, key, value)
-        else:
-            self._body_size += len(name) + len(value)
+        elif self._head_size > 2 * self._plane.limits.max_head:  # trailers
+            raise _head_too_large(self._plane.limits.max_head)
 
     def _special(self, name: bytes, key: bytes, value: bytes) -> None:
         """A header that the gateway reads itself."""
@@ -228,7 +238,7 @@ class Inbound:
         elif key == b"content-length":
             self._content_length = int(value)
         elif key == b"transfer-encoding":
-            self._transfer = value
+            self._transfer = value if self._transfer is None else self._transfer + b"," + value
         else:
             read = self._read
             read[key] = read[key] + b"," + value if key in read else value
@@ -239,8 +249,7 @@ class Inbound:
         """The head is there: refuse what can be refused before the body comes."""
         self._in_head = False
         limits = self._plane.limits
-        lines = self._lines
-        if len(lines) > _MAX_HEADERS or sum(map(len, lines)) > limits.max_head:
+        if len(self._lines) > _MAX_HEADERS or self._head_size > limits.max_head:
             raise _head_too_large(limits.max_head)
         self._check_head()
         if self._content_length > limits.max_body:
@@ -248,7 +257,8 @@ class Inbound:
         if self._content_length or self._transfer is not None:
             now = self._plane.now()
             self._total_deadline = now + limits.body_total
-            if self._read.get(b"expect", b"").lower() == b"100-continue" and self.current is None:
+            expects = self._read.get(b"expect", b"").lower() == b"100-continue"
+            if expects and not self._http10 and self.current is None and not self._ready:
                 self._write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -257,6 +267,7 @@ class Inbound:
         if self._body_size > self._plane.limits.max_body:
             raise Refusal.too_large(self._plane.limits.max_body)
         self._body.append(body)
+        self._moved = True
 
     def on_message_complete(self) -> None:
         """A request is there."""
@@ -279,8 +290,9 @@ class Inbound:
         if body:
             exchange.body = body[0] if len(body) == 1 else b"".join(body)
         self._in_message = False
+        self._moved = True
         self._reset()
-        if self.current is None and not self._ready:
+        if self.current is None and not self._ready and self.stalled is None:
             self._begin(exchange)
         else:
             self._ready.append(exchange)
@@ -320,10 +332,22 @@ class Inbound:
             return
         if current is not None and not current.keep_alive:
             self.close()
-        elif self._ready or self._backlog or self._bad is not None:
+            return
+        if self.stalled is None:
+            self._await_more()
+        if self._ready or self._backlog or self._bad is not None:
             self._plane.loop.call_soon(self._next)
+
+    def _await_more(self) -> None:
+        """The client's turn; of a request that it has begun the time counts from now on."""
+        now, limits = self._plane.now(), self._plane.limits
+        if not self._in_message:
+            self.deadline = now + limits.keep_alive
+        elif self._in_head:
+            self.deadline = now + limits.head_timeout
         else:
-            self.deadline = self._plane.now() + self._plane.limits.keep_alive
+            self._total_deadline = now + limits.body_total
+            self.deadline = now + limits.body_timeout
 
     def close(self) -> None:
         """Close after what is written."""
@@ -351,7 +375,7 @@ class Inbound:
         self._close_after_last()
 
     def _next(self) -> None:
-        if self.current is not None or self.transport is None:
+        if self.current is not None or self.transport is None or self.stalled is not None:
             return
         if self._ready:
             self._begin(self._ready.popleft())
@@ -390,8 +414,9 @@ class Inbound:
     def _say_bad(self) -> None:
         if self._bad is None or self.transport is None:
             return
+        method = b"" if self._parser is None or not self._url else self._parser.get_method()
         exchange = Exchange(
-            self, RequestHead(b"", self._url, [], {}, http10=False, keep_alive=False)
+            self, RequestHead(method, self._url, [], {}, http10=False, keep_alive=False)
         )
         exchange.began = self._plane.now()
         self.current = exchange

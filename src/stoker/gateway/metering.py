@@ -34,6 +34,7 @@ class Meter:
 
     Attributes:
         is_events: The answer is a stream of events.
+        size: Bytes of its body since the last `book`.
     """
 
     __slots__ = (
@@ -42,9 +43,9 @@ class Meter:
         "_events",
         "_intervals",
         "_last",
-        "_size",
         "_tail",
         "is_events",
+        "size",
     )
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class Meter:
         self.is_events = False
         self._events = 0
         self._counted = 0
-        self._size = 0
+        self.size = 0
         self._tail.clear()
 
     def begin(self, now: float) -> None:
@@ -70,7 +71,7 @@ class Meter:
         self._intervals[bisect_left(_BOUNDS, now - self._last)] += 1
         self._last = now
         self._tail.append(data)
-        self._size += len(data)
+        self.size += len(data)
         found = data.count(_EVENT)
         if found:
             self._count_events(exchange, found)
@@ -80,19 +81,19 @@ class Meter:
         if self.is_events and exchange.counters is not None:
             self.event(exchange, data, now)
             return
-        self._size += len(data)
+        self.size += len(data)
         if exchange.counters is not None:
             self._tail.append(data[-_USAGE:])
 
     def whole(self, exchange: Exchange, body: bytes) -> None:
         """An answer in one piece."""
-        self._size = len(body)
+        self.size = len(body)
         self._read_usage(exchange, body[-_USAGE:])
 
     def book(self, exchange: Exchange) -> None:
         """Put what was counted piece by piece into the books."""
-        exchange.size_out += self._size
-        self._size = 0
+        exchange.size_out += self.size
+        self.size = 0
         if exchange.counters is None or not self.is_events:
             return
         counts = self._intervals
@@ -129,6 +130,10 @@ class Meter:
         if not framed:
             return bool(self._tail) and self._tail[-1].endswith(b"\n\n")
         return b"".join(self._tail).endswith(_EVENT_END)
+
+    def tail_with(self, data: bytes) -> bytes:
+        """The end of what has come, and *data* behind it."""
+        return b"".join(self._tail) + data
 
     def _count_events(self, exchange: Exchange, found: int) -> None:
         """Count the tokens of a stream without taking it apart.

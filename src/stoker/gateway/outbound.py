@@ -4,10 +4,14 @@ The parser sees every byte before the client does, so that what is not HTTP, or 
 end, is not passed on. The bytes themselves are not taken apart: an answer in chunks goes out in
 the replica's own chunks. Only where the client's framing must differ (it speaks HTTP/1.0, or has
 had a sign of life already) are the pieces framed anew.
+
+The module is long because the states of an answer belong together, and because each call between
+modules would be paid for with every piece of every stream.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, cast
 
 import httptools
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from stoker.gateway.pool import Pool
 
 _MAX_HEAD: Final = 1 << 16
+# llhttp also takes RTSP and ICE, blank lines before, and any byte in the reason.
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] [2-9]\d\d(?: [\t -~\x80-\xff]*)?\r\n")
 _WHOLE: Final = (
     1 << 20
 )  # an answer in one piece of up to so many bytes is passed on when it is whole
@@ -41,6 +47,7 @@ class Outbound:
     """
 
     __slots__ = (
+        "_bare",
         "_buffer",
         "_client",
         "_close_delimited",
@@ -58,6 +65,7 @@ class Outbound:
         "_plane",
         "_reframe",
         "_reused",
+        "_unsent",
         "_whole",
         "exchange",
         "idle_since",
@@ -88,9 +96,11 @@ class Outbound:
         self._head_complete = False
         self._content_length = -1  # -1: it does not say
         self._close_delimited = False
+        self._bare = False
         self._whole: list[bytes] | None = None
         self._reframe: Pieces | None = None
         self._is_plain = False
+        self._unsent = 0  # bytes of a body on disk that were not written yet
         self._is_fresh = True  # nothing of the answer has come
         self._meter.clear()
 
@@ -107,12 +117,17 @@ class Outbound:
             self._parser = httptools.HttpResponseParser(Reframed(self, self._reframe))
         transport = self.transport
         client = exchange.inbound.transport if exchange.inbound is not None else None
-        if transport is None or client is None:
+        if transport is None:  # it was closed before whoever dialled had its turn
+            self.exchange = exchange.outbound = None
+            self._plane.failed(exchange, Failure.CONNECT)
+            return
+        if client is None:
             return
         self._client = client
         head = exchange.head + self.pool.host_line
         if exchange.spooled is not None:
             transport.write(head)
+            self._unsent = exchange.spooled.size
             self._plane.replicas.send_spooled(exchange, self)
         elif len(exchange.body) < _MAX_HEAD:
             transport.write(head + exchange.body)
@@ -122,6 +137,7 @@ class Outbound:
     def write(self, data: bytes) -> None:
         """A piece of a body that is read from disk."""
         if self.transport is not None:
+            self._unsent -= len(data)
             self.transport.write(data)
 
     @property
@@ -210,15 +226,11 @@ class Outbound:
                 return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:  # also an upgrade, which nobody asked for
-            self._bad(exchange)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._bad(exchange)  # nobody asked for an upgrade
             return
-        if self._is_plain:  # nearly all that ever comes here: a piece of a stream of events
-            self._client.write(data)
-            self.seen = self._plane.now()
-            self._meter.event(exchange, data, self.seen)
-            if self._complete:
-                self._end(exchange)
+        if self._is_plain:  # nearly all that ever comes here
+            self._pass_event(exchange, data)
             return
         self.seen = self._plane.coarse
         if self._head_done:
@@ -229,6 +241,17 @@ class Outbound:
             self._buffer += data
             if len(self._buffer) > _MAX_HEAD:
                 self._bad(exchange)
+
+    def _pass_event(self, exchange: Exchange, data: bytes) -> None:
+        """A piece of a stream of events."""
+        if self._complete and self._runs_over(data):
+            self._bad(exchange)
+            return
+        self._client.write(data)
+        self.seen = self._plane.now()
+        self._meter.event(exchange, data, self.seen)
+        if self._complete:
+            self._end(exchange)
 
     def _pass_known(self, exchange: Exchange, data: bytes) -> bool:
         """Pass on the answer that *data* is, if it is one whole and its head was read before.
@@ -244,6 +267,7 @@ class Outbound:
         self.seen = self._plane.coarse
         exchange.status = known.status
         self._complete = self._keep = True
+        self._content_length = parts.length
         head = b"HTTP/1.1%bX-Request-Id: %b\r\n%b\r\n" % (
             data[8 : parts.body - 2],
             exchange.request_id,
@@ -255,8 +279,11 @@ class Outbound:
     def _learn(self, data: bytes) -> None:
         """The head that *data* begins with is right, and needs no change for the client."""
         parts = outline(data)
-        if parts is not None and parts.length == self._content_length and self._keep:
-            known = AnswerHead(self._parser.get_status_code(), is_events=False)
+        status = self._parser.get_status_code()
+        if status == 503 or parts is None or parts.length != self._content_length:
+            return  # what becomes of a 503 hangs on what other replicas there are
+        if self._keep:
+            known = AnswerHead(status)
             self._plane.answer_heads.learn(parts.key, known)
 
     # -- the parser ------------------------------------------------------------------------------
@@ -287,6 +314,9 @@ class Outbound:
         start = 0
         for _ in range(self._interim):  # 1xx say nothing that a client of this gateway needs
             start = data.index(b"\r\n\r\n", start) + 4
+        if _STATUS.match(data, start) is None:
+            self._bad(exchange)
+            return
         end = data.index(b"\r\n\r\n", start) + 4
         head, body = data[start : end - 2], data[end:]
         exchange.status = status = self._parser.get_status_code()
@@ -310,10 +340,11 @@ class Outbound:
         lower = head.lower()
         length = value_of(head, lower, b"content-length")
         coding = value_of(head, lower, b"transfer-encoding")
-        if coding and coding.lower() != b"chunked":
+        if coding and (coding.lower() != b"chunked" or lower.count(b"\r\ntransfer-encoding:") > 1):
             return False
         self._meter.is_events = b"\r\ncontent-type: text/event-stream" in lower
         self._content_length = int(length) if length else -1
+        self._bare = empty and bool(coding)  # chunks are announced and none come
         self._close_delimited = not (length or coding or empty)
         if empty:
             self._content_length = -1
@@ -324,7 +355,7 @@ class Outbound:
 
     def _begin_verbatim(self, exchange: Exchange, head: bytes, body: bytes) -> None:
         original = head
-        head = passed_on(head, exchange.request_id)
+        head = passed_on(head, exchange.request_id, framing=not self._bare)
         if self._close_delimited:
             head += b"Transfer-Encoding: chunked\r\n"
         if not exchange.keep_alive:
@@ -335,6 +366,9 @@ class Outbound:
                 self._learn(original + b"\r\n")
             self._whole = [head]
             self._pass(exchange, body)
+            return
+        if self._complete and body and self._runs_over(body):
+            self._bad(exchange)
             return
         self._plane.first_byte(exchange, events=self._meter.is_events)
         self._meter.begin(self._plane.now())
@@ -363,6 +397,9 @@ class Outbound:
         if self._reframe is not None:
             self._pass_reframed(exchange)
             return
+        if self._complete and self._runs_over(data):
+            self._bad(exchange)
+            return
         self._meter.piece(exchange, data, self._plane.now())
         if self._close_delimited:
             data = b"%x\r\n%b\r\n" % (len(data), data)
@@ -370,7 +407,20 @@ class Outbound:
         if self._complete:
             self._end(exchange)
 
+    def _runs_over(self, data: bytes) -> bool:
+        """Whether line breaks come behind the end of the answer, which is in *data*.
+
+        llhttp skips them there. A client would take them for the beginning of the next answer.
+        """
+        if self._content_length >= 0:
+            return self._meter.size + len(data) != self._content_length
+        end = self._meter.tail_with(data)[-6:]
+        return not end.endswith(b"\r\n\r\n") or end == b"\r\n\r\n\r\n"
+
     def _pass_whole(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        if len(body) != self._content_length:  # line breaks behind it, see `_runs_over`
+            self._bad(exchange)
+            return
         if says_aborted(body):  # 200, and what there was so far
             self._forget(exchange)
             self._plane.failed(exchange, Failure.ABORTED)
@@ -383,9 +433,11 @@ class Outbound:
 
     def _pass_end(self, exchange: Exchange) -> None:
         """The answer of a replica that closes at the end is over."""
-        if self._reframe is not None:
-            self._reframe.ended = True
-            self._client.write(self._reframe.last())
+        pieces = self._reframe
+        if pieces is not None:
+            rest = pieces.take()  # an error, which is one event, has waited for its end
+            self._meter.piece(exchange, rest, self._plane.now())
+            self._client.write((pieces.framed(rest) if rest else b"") + pieces.last())
         else:
             self._client.write(LAST_CHUNK)
         self._meter.end(exchange)
@@ -400,7 +452,8 @@ class Outbound:
         """Back into the pool, if the replica keeps the connection and this parser knows its end."""
         self.exchange = None
         exchange.outbound = None
-        if self._reframe is None and self._complete and self._keep:
+        # A replica that answers before it has the whole body would take the next request for it.
+        if self._reframe is None and self._complete and self._keep and not self._unsent:
             self._reused = True
             self.idle_since = self._plane.coarse
             self.resume_reading()
@@ -437,12 +490,14 @@ class Outbound:
             pieces.only_events = not self._meter.is_events or exchange.status >= 400
         else:
             framed = empty or self._content_length >= 0  # it needs no chunks
-            head = passed_on(head, exchange.request_id, framing=framed)
+            bare = self._bare and exchange.http10
+            head = passed_on(head, exchange.request_id, framing=framed and not bare)
             exchange.keep_alive = exchange.keep_alive and framed
             connection = b"keep-alive" if exchange.keep_alive else b"close"
             self._client.write(head + b"Connection: %b\r\n\r\n" % connection)
         exchange.sent = Sent.ANSWER
         if empty:
+            self._client.write(pieces.last())
             self._end(exchange)
             return
         self._pass_reframed(exchange)
@@ -451,9 +506,7 @@ class Outbound:
         pieces = self._reframe
         if pieces is None:
             return
-        if self._complete:
-            pieces.ended = True
-        elif pieces.only_events:
+        if pieces.only_events and not self._complete:
             return  # an error: it becomes one event when it is whole
         data = pieces.take()
         if data:
@@ -464,5 +517,7 @@ class Outbound:
             self._end(exchange)
 
     def _between_events(self) -> bool:
+        if self._content_length >= 0:
+            return False  # what has a length has no room for one more
         ours = self._reframe is not None or self._close_delimited
         return self._meter.between_events(framed=not ours)

@@ -55,6 +55,11 @@ def _own_lines(snapshot: Snapshot) -> Iterator[str]:
             ((label, c.truncated) for label, c in models),
         ),
         (
+            "stoker_gateway_lost_total",
+            "Requests with a gateway process that was killed before it said how they ended.",
+            ((label, c.lost) for label, c in models),
+        ),
+        (
             "stoker_gateway_retries_total",
             "Requests sent to another replica, by what the first did.",
             (

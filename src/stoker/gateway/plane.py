@@ -302,8 +302,8 @@ class Plane:
         for outbound in tuple(self.outbounds):
             outbound.drop()
         self.replicas.close(self.now())
-        if self.access_log is not None:
-            self.access_log.close()
+        if self.access_log is not None:  # after what the aborted connections have to say
+            self.loop.call_soon(self.access_log.close)
 
     def _change(self) -> None:
         if not self.changed:

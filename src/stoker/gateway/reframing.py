@@ -17,13 +17,12 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 class Pieces:
     """The body of an answer without its framing, and how the client is to get it."""
 
-    __slots__ = ("_waiting", "chunks", "ended", "only_events")
+    __slots__ = ("_waiting", "chunks", "only_events")
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []
         self.chunks = False  # for a client of HTTP/1.1 that has had a head of ours
         self.only_events = False  # what is no stream goes into one event of that stream
-        self.ended = False
 
     def add(self, body: bytes) -> None:
         """A piece has come."""

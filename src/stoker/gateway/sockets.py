@@ -28,11 +28,16 @@ class Listener(Protocol):
 
 
 class Sockets:
-    """The connections of one event loop."""
+    """The connections of one event loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: It.
+        own: Use sockets of our own, if they have been compiled.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, own: bool = True) -> None:
         self._loop = loop
-        self._poller: Any = None if epoll is None else epoll.Poller(loop)
+        self._poller: Any = epoll.Poller(loop) if own and epoll is not None else None
 
     async def listen(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from typing import IO
 
@@ -28,9 +29,15 @@ class Spooled:
         return cls(file, len(body))
 
     def read(self, offset: int) -> bytes:
-        """The piece at *offset*; blocks, so call it in a thread."""
-        self._file.seek(offset)
-        return self._file.read(PIECE)
+        """The piece at *offset*, nothing once it is closed; blocks, so call it in a thread.
+
+        A request that is sent again may be read by two threads for a moment, so there is no common
+        place in the file.
+        """
+        try:
+            return os.pread(self._file.fileno(), PIECE, offset)
+        except (OSError, ValueError):  # its request is over
+            return b""
 
     def close(self) -> None:
         """Give the disk back."""

@@ -87,6 +87,7 @@ class ModelCounters:
     in_flight: int = 0  # at a replica, draining ones included
     by_code: Counter[int] = field(default_factory=Counter)
     truncated: int = 0
+    lost: int = 0  # with a process that was killed before it said how they ended
     retries: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)  # by the gateway itself, by code
     replicas: Counter[tuple[str, str]] = field(default_factory=Counter)  # pod, outcome
@@ -136,6 +137,7 @@ class ModelCounters:
             "in_flight": self.in_flight,
             "by_code": {str(code): count for code, count in self.by_code.items()},
             "truncated": self.truncated,
+            "lost": self.lost,
             "retries": self.retries,
             "refused": self.refused,
             "replicas": [[*key, count] for key, count in self.replicas.items()],
@@ -155,6 +157,7 @@ class ModelCounters:
         self.in_flight += dumped["in_flight"]
         self.by_code.update({int(code): count for code, count in dumped["by_code"].items()})
         self.truncated += dumped["truncated"]
+        self.lost += dumped.get("lost", 0)
         self.retries.update(dumped["retries"])
         self.refused.update(dumped["refused"])
         self.replicas.update({(pod, outcome): n for pod, outcome, n in dumped["replicas"]})
@@ -236,7 +239,9 @@ class Snapshot:
 def past(dumped: Mapping[str, Any]) -> dict[str, Any]:
     """What remains of a process that has ended: its counts, nothing of what it had in hand."""
     models = {
-        name: dict(counters) | {"in_flight": 0, "recent_ttft": [], "tokens_per_second": 0.0}
+        name: dict(counters)
+        | {"in_flight": 0, "recent_ttft": [], "tokens_per_second": 0.0}
+        | {"lost": max(counters["incoming"] - sum(counters["by_code"].values()), 0)}
         for name, counters in dumped["models"].items()
     }
     return dict(dumped) | {
