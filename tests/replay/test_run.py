@@ -99,6 +99,28 @@ def test_a_gateway_that_is_full_refuses(file):
     assert found["done"] == 3
 
 
+def test_clients_that_wait_too_long_go_and_their_requests_have_failed(file):
+    zero = file(("minReplicaCount: 1", "minReplicaCount: 0"))
+    setup = replace(TINY, replicas=0, client_timeout=15.9)
+    found = execute(job(zero, setup), traffic(steady(1.0, 40)))[0]
+    # 20 s to the port, found at the next probe of 10 s: who came in the first 5 s went before
+    assert found["failures"]["abandoned"] == 5
+    assert found["failed"] == 5
+    assert found["slo_attainment"] <= 35 / 40
+
+
+def test_an_overloaded_replica_is_free_again_when_its_clients_go(file):
+    one = file(("maxReplicaCount: 4", "maxReplicaCount: 1"))
+    crowd = traffic(steady(20.0, 30, output=100), steady(1.0, 60, output=100, begin=60.0))
+    patient = execute(job(one), crowd)[0]
+    gone = execute(job(one, replace(TINY, first_token_timeout=5.0)), crowd)[0]
+    assert patient["failed"] == 0
+    assert gone["failures"]["abandoned"] > 100
+    assert gone["done"] + gone["failures"]["abandoned"] == gone["requests"]
+    assert patient["ttft"]["max"] > 30.0
+    assert gone["ttft"]["max"] <= 5.0
+
+
 def test_requests_that_no_engine_takes_fail_and_are_told(file):
     long = traffic(steady(1.0, 3), steady(1.0, 2, prompt=5000, begin=10.0))
     found = execute(job(file()), long)[0]

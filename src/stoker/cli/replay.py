@@ -96,6 +96,16 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @controller_options
 @click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
+@click.option(
+    "--client-timeout",
+    type=DURATION,
+    help="Clients go when their answer is not whole by then.  [default: they wait]",
+)
+@click.option(
+    "--first-token-timeout",
+    type=DURATION,
+    help="Clients go when nothing of their answer has come by then.  [default: they wait]",
+)
 @click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)
 @click.option(
     "--activate-on-request/--no-activate-on-request",

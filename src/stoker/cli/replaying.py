@@ -90,7 +90,8 @@ def _setup(flags: Flags) -> Setup:
             for name in (
                 "profile", "max_num_seqs", "node_gpus", "nodes", "gpus", "failures", "replicas",
                 "scrape_interval", "polling_interval", "stabilization_window", "hold_timeout",
-                "drain_timeout", "activate_on_request", "release", "namespace", "seed",
+                "first_token_timeout", "client_timeout", "drain_timeout", "activate_on_request",
+                "release", "namespace", "seed",
             )
         },
     )  # fmt: skip

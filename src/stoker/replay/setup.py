@@ -127,6 +127,8 @@ class Setup:
     stabilization_window: float | None = None
     hold_timeout: float = 600.0
     hold_limit: int | None = 1000
+    first_token_timeout: float | None = None  # clients go when no token has come in this time
+    client_timeout: float | None = None  # or when the answer is not whole in this time
     drain_timeout: float = 300.0
     activate_on_request: bool = True
     release: str = "vllm"

@@ -38,6 +38,8 @@ class Server:
     burst: int = 16  # requests that it may have at once
     pace: float = 64.0  # by how many a second that number grows
     prefix_caching: bool = True
+    first_token_timeout: float = math.inf  # how long clients wait, the same for all servers
+    client_timeout: float = math.inf  # for the whole answer
     gap_buckets: tuple[float, ...] = ()  # of the gaps between tokens; those of the first count
 
 
@@ -260,6 +262,8 @@ def _rates(server: Server) -> tuple[float, ...]:
         server.hold_timeout,
         server.slow_start,
         server.pace,
+        server.first_token_timeout,
+        server.client_timeout,
     )
 
 

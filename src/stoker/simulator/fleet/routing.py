@@ -9,6 +9,7 @@ import numpy as np
 from stoker.simulator.compiled import compiled, inner
 from stoker.simulator.fleet.balancing import pick, room_at
 from stoker.simulator.fleet.batch import enqueue
+from stoker.simulator.fleet.patience import give_up, next_giving_up
 from stoker.simulator.fleet.state import (
     APP,
     COMING,
@@ -60,19 +61,18 @@ def run(s: State, slots: int, since: float, until: float) -> float:
         arrival = s.times[request, T_ARRIVED] if request < len(s.times) else math.inf
         stop = min(arrival, until)
         filling, app = _next_filling(s, slots, now)
-        if filling < stop:
-            drained = _advance_draining(s, slots, filling)
-            if drained < math.inf:
-                return drained
-            now = filling
-            after = np.nextafter(now, math.inf)  # with what happens at that moment
-            _advance_routable(s, slots, app, after)
-            _expire(s, app, now)
-            fill(s, slots, app, now)
-            continue
-        drained = _advance_draining(s, slots, stop)
+        giving_up = next_giving_up(s)
+        first = min(filling, giving_up, stop)
+        drained = _advance_draining(s, slots, first)
         if drained < math.inf:
             return drained
+        if first < stop:
+            now = max(now, first)
+            if giving_up <= filling:
+                _let_go(s, slots, now)
+            else:
+                _refill(s, slots, app, now)
+            continue
         now = stop
         if arrival >= until:
             break
@@ -127,6 +127,24 @@ def _next_filling(s: State, slots: int, now: float) -> tuple[float, int]:
         if soonest < first:
             first, which = soonest, app
     return max(first, now), which
+
+
+@inner
+def _refill(s: State, slots: int, app: int, now: float) -> None:
+    """Give up those that waited too long, and send those for whom there is room."""
+    after = np.nextafter(now, math.inf)  # with what happens at that moment
+    _advance_routable(s, slots, app, after)
+    _expire(s, app, now)
+    fill(s, slots, app, now)
+
+
+@inner
+def _let_go(s: State, slots: int, now: float) -> None:
+    """A client goes. Another one may have the place that it leaves."""
+    app = give_up(s, now)
+    if app != NONE and s.app[app, HELD_COUNT]:
+        _advance_routable(s, slots, app, now)
+        fill(s, slots, app, now)
 
 
 @inner

@@ -18,10 +18,10 @@ NONE: Final = -1  # no request, no replica
 NOT_DECODING: Final = -(2**62)  # in place of Q_BASE
 
 # What becomes of a request.
-COMING, HELD, WAITING, RUNNING, DONE, BROKEN, TIMED_OUT, REFUSED, TOO_LONG = range(9)
+COMING, HELD, WAITING, RUNNING, DONE, BROKEN, TIMED_OUT, REFUSED, TOO_LONG, ABANDONED = range(10)
 STATUSES: Final = (
     *("coming", "held", "waiting", "running", "done"),
-    *("broken", "timed_out", "refused", "too_long"),
+    *("broken", "timed_out", "refused", "too_long", "abandoned"),
 )
 
 # What a replica is doing: nothing, about to begin, a step with prompts in it, a run of decode steps
@@ -29,7 +29,8 @@ IDLE, WAKING, MIXED, DECODING = range(4)
 
 # Columns of `times`, by request: seconds, NaN while it has not happened.
 T_ARRIVED, T_SENT, T_SCHEDULED, T_FIRST, T_LAST = range(5)
-TIMES: Final = 5
+T_TOKEN: Final = 5  # the newest token of a request that was abandoned
+TIMES: Final = 6
 
 # Columns of `request`.
 (
@@ -107,7 +108,8 @@ NUMBERS: Final = 30
 # Columns of `rate`: milliseconds, by application.
 WEIGHTS, PREFILL, SEQUENCE, KV = range(4)
 HOLD_TIMEOUT, SLOW_START, PACE = range(4, 7)  # of the gateway: seconds, and requests a second
-RATES: Final = 7
+PATIENCE: Final = 7  # of clients, the same for all: for the first token, and for the last
+RATES: Final = 9
 
 # Columns of `app`: limits of its engines, and its queue at the gateway.
 MAX_SEQS, MAX_TOKENS, CAPACITY, BLOCK, CHUNKED, BLOCKS_PER_HASH, HELD_LIMIT, BURST = range(8)
@@ -116,7 +118,8 @@ APPS: Final = 12
 
 # Elements of `world`.
 NEXT, TURNS, EVENT, FIRSTS, ENDS = range(5)
-WORLD: Final = 5
+GIVING_UP: Final = 5  # the request whose client gives up next: without a first token, or a last
+WORLD: Final = 7
 NOTHING, REPLICA_DRAINED, REQUEST_HELD = range(3)  # EVENT: why `run` came back early
 
 
