@@ -10,6 +10,7 @@ import math
 
 from stoker.simulator.compiled import inner
 from stoker.simulator.fleet.batch import leave_batch, left, stop_decoding
+from stoker.simulator.fleet.holding import unlink
 from stoker.simulator.fleet.prefixes import release
 from stoker.simulator.fleet.state import (
     ABANDONED,
@@ -18,9 +19,6 @@ from stoker.simulator.fleet.state import (
     ENDS,
     GIVING_UP,
     HELD,
-    HELD_COUNT,
-    HELD_HEAD,
-    HELD_TAIL,
     NEXT,
     NONE,
     NOT_DECODING,
@@ -47,7 +45,6 @@ from stoker.simulator.fleet.state import (
     T_TOKEN,
     TOKENS_OF,
     WAITING,
-    Ints,
     State,
 )
 from stoker.simulator.fleet.stepping import advance, settle
@@ -97,7 +94,7 @@ def give_up(s: State, now: float) -> int:
         if not _waits(s, request, kind):
             continue
         if s.request[request, Q_STATUS] == HELD:
-            _unhold(s, s.app[s.request[request, Q_APP]], request)
+            unlink(s, s.request[request, Q_APP], request)
         else:
             r = s.request[request, Q_REPLICA]
             advance(s, r, now)
@@ -108,22 +105,6 @@ def give_up(s: State, now: float) -> int:
         s.times[request, T_LAST] = now
         return s.request[request, Q_APP]
     return NONE
-
-
-@inner
-def _unhold(s: State, queue: Ints, request: int) -> None:
-    """Out of the queue at the gateway; mostly it is the first."""
-    before, at = NONE, queue[HELD_HEAD]
-    while at != request:
-        before, at = at, s.request[at, Q_FOLLOWING]
-    following = s.request[request, Q_FOLLOWING]
-    if before == NONE:
-        queue[HELD_HEAD] = following
-    else:
-        s.request[before, Q_FOLLOWING] = following
-    if queue[HELD_TAIL] == request:
-        queue[HELD_TAIL] = before
-    queue[HELD_COUNT] -= 1
 
 
 @inner
