@@ -124,6 +124,14 @@ class Metrics:
             hint=f"{there}; name a column after the trigger, or write NAME=FILE",
         )
 
+    def has(self, trigger: TriggerSpec, triggers: int) -> bool:
+        """Whether there is a column for *trigger*, one of *triggers*."""
+        return self._column(trigger, triggers) is not None
+
+    def of(self, columns: Iterable[Column]) -> Metrics:
+        """Other *columns*, read in the same way."""
+        return Metrics(columns, lookback=self._lookback, missing=self._missing)
+
     def unused(self, triggers: Sequence[TriggerSpec]) -> tuple[str, ...]:
         """Names of columns that answer none of *triggers*."""
         used = {id(self._column(trigger, len(triggers))) for trigger in triggers}

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stoker.cli.controllers import controller_options
-from stoker.cli.params import DURATION, MOMENT
+from stoker.cli.params import DURATION, MOMENT, TARGET
 from stoker.cli.traffic import length_options, reading_options
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -31,6 +31,29 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @reading_options
 @length_options
+@click.option(
+    "-m",
+    "--metrics",
+    multiple=True,
+    metavar="[TRIGGER=]FILE",
+    help="What a trigger was answered over time, for what traffic does not say: .csv, .parquet, or "
+    "a query_range answer (.json).",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=TARGET,
+    metavar="TRIGGER=NUMBER",
+    help="Of a trigger whose file does not say it, such as an external one.",
+)
+@click.option(
+    "--lookback",
+    type=DURATION,
+    default="5m",
+    show_default=True,
+    help="How long a sample in --metrics counts, as in Prometheus.",
+)
 @click.option("--duration", type=DURATION, help="Only so much of the trace, or of --synthetic.")
 @click.option("--speed", type=_POSITIVE, metavar="X", help="The trace X times as fast.")
 @click.option("--profile", help="Model and GPU, such as llama-3.1-8b-a100.")
@@ -49,7 +72,11 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--failures", type=DURATION, help="Mean time between crashes of a replica.")
 @click.option("--replicas", type=click.IntRange(0), help="At the start.  [default: of FILE, or 1]")
 @click.option("--cold-start", is_flag=True, help="Replicas at the start have to start first.")
-@click.option("--start", type=MOMENT, help="When it begins, for cron.  [default: a Monday, 00:00]")
+@click.option(
+    "--start",
+    type=MOMENT,
+    help="When it begins, for cron.  [default: with the dates of --metrics, else a Monday, 00:00]",
+)
 @click.option("--slo", default="ttft_p95<2s,itl_p95<50ms", show_default=True, metavar="CONDITIONS")
 @click.option("--price", type=click.FloatRange(0), help="Of a GPU for an hour.")
 @click.option("--baselines/--no-baselines", default=True, help="Fixed fleets and the clairvoyant.")

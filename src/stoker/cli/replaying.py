@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stoker.backtest.reading import read_metrics
 from stoker.cli.backtesting import as_json
 from stoker.cli.controllers import settings_of
 from stoker.cli.traffic import read, synthetic
@@ -22,6 +23,7 @@ from stoker.replay.requests import check_requests_file, write_requests
 from stoker.replay.result import Json, Judging
 from stoker.replay.setup import DEFAULT_START, Setup, Spread, parse_startup
 from stoker.replay.slo import Slo
+from stoker.replay.sources import Recording
 from stoker.replay.sweep import Setting, combinations
 from stoker.reports.replay_files import write_figures, write_page
 from stoker.reports.sidebyside import details, front, table
@@ -36,12 +38,13 @@ def run_replay(flags: Flags) -> None:
     """Run and print. Raises StokerError before the first run where it can."""
     _check_files(flags)
     on_compiling(lambda: print(_COMPILING, file=sys.stderr, flush=True))
-    setup = _setup(flags)
+    recording, start = _recording(flags)
+    setup = _setup(flags, start)
     judging = Judging(
         Slo.parse(flags["slo"]), flags["price"], flags["baselines"], flags["flap_window"]
     )
     traffic = _traffic(flags)
-    jobs = _jobs(flags, setup, judging, len(traffic))
+    jobs = [replace(job, recording=recording) for job in _jobs(flags, setup, judging, len(traffic))]
     if (flags["ticks"] or flags["requests"]) and len(jobs) > 1:
         raise InputError(
             f"--ticks and --requests write one run, and this would be {len(jobs)}",
@@ -77,13 +80,27 @@ def _check_files(flags: Flags) -> None:
         check_requests_file(flags["requests"])
 
 
-def _setup(flags: Flags) -> Setup:
+def _recording(flags: Flags) -> tuple[Recording, float]:
+    """Recorded answers, and when the run begins."""
+    metrics = None
+    if flags["metrics"]:
+        metrics = read_metrics(flags["metrics"], lookback=flags["lookback"])
+        if metrics.storage is not None:
+            raise InputError(
+                "--metrics: these are series, and a replay makes its own",
+                hint="give the answers of a trigger's query over time: .csv, .parquet, or .json of "
+                "/api/v1/query_range",
+            )
+    return Recording(metrics, dict(flags["targets"])).from_run_start(flags["start"], DEFAULT_START)
+
+
+def _setup(flags: Flags, start: float) -> Setup:
     return Setup(
         startup=None if flags["startup"] is None else parse_startup(flags["startup"]),
         scheduling=Spread.parse(flags["scheduling"]),
         node_startup=Spread.parse(flags["node_startup"]),
         cold=flags["cold_start"],
-        start=DEFAULT_START if flags["start"] is None else flags["start"],
+        start=start,
         settings=settings_of(flags),
         **{
             name: flags[name]

@@ -1,0 +1,165 @@
+"""What each trigger of a run asks: series of the modelled replicas, its pods, or a recording.
+
+A recorded column comes first, whatever the trigger is; it is not moved by what the run does. What
+KServe's collectors push is scraped of the modelled engines. What is left cannot be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from stoker.backtest.metrics import Column, Metrics, names_of
+from stoker.backtest.triggers import FROM_TIME, RECORDED
+from stoker.errors import InputError, QueryError
+from stoker.metrics.otlp.addon import MetricQuery, MetricStore
+from stoker.metrics.storage import Storage
+from stoker.promql.ast import Node
+from stoker.promql.parsing import parse
+from stoker.replay.answers import Answers
+from stoker.resources import Bundle
+from stoker.scaling.spec import ScalingSpec, TriggerSpec
+from stoker.triggers.base import PodFacts, QueryFunction, Trigger, TriggerContext
+from stoker.triggers.opentelemetry import OpenTelemetryTrigger, asks_the_addon
+from stoker.triggers.workload import WorkloadTrigger
+
+_CUSTOM = ("Pods", "Object")  # of a user's HPA: an adapter would ask Prometheus for them
+_ABSOLUTE = 1e8  # a smaller time is no date but seconds of the run
+PodsFunction = Callable[[], Sequence[PodFacts]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Answers that were recorded, by trigger, and targets that the files do not say."""
+
+    metrics: Metrics | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
+
+    def has(self, trigger: TriggerSpec, triggers: int) -> bool:
+        """Whether *trigger*, one of so many that need it, was recorded."""
+        return self.metrics is not None and self.metrics.has(trigger, triggers)
+
+    @property
+    def end(self) -> float | None:
+        """Time of the last sample; None: there are none."""
+        return None if self.metrics is None else self.metrics.span[1]
+
+    def from_run_start(self, start: float | None, usual: float) -> tuple[Recording, float]:
+        """The same with times of the run, and when the run begins.
+
+        Dates stay as they are: the run begins with the first, or at *start*. Plain seconds count
+        from the beginning of the run, at *start* or at the *usual* time.
+        """
+        if self.metrics is None:
+            return self, usual if start is None else start
+        first, _ = self.metrics.span
+        if first >= _ABSOLUTE:
+            return self, first if start is None else start
+        begins = usual if start is None else start
+        columns = [_moved(column, begins) for column in self.metrics.columns]
+        return replace(self, metrics=self.metrics.of(columns)), begins
+
+
+def _moved(column: Column, seconds: float) -> Column:
+    tracks = tuple(
+        replace(track, times=[time + seconds for time in track.times]) for track in column.tracks
+    )
+    return replace(column, tracks=tracks)
+
+
+class Sources:
+    """What the triggers of one ScaledObject or HPA ask."""
+
+    def __init__(
+        self,
+        spec: ScalingSpec,
+        storage: Storage,
+        pushed: MetricStore,
+        pods: PodsFunction,
+        recording: Recording,
+    ) -> None:
+        self._spec = spec
+        self._answers = Answers(storage)
+        self._recording = recording
+        self._context = TriggerContext(
+            query_for=lambda _: None,
+            namespace=spec.namespace,
+            name=spec.name,
+            in_formula=spec.modifiers is not None,
+            pods=pods,
+            pushed=pushed,
+        )
+        self._needy = sum(not is_known(trigger) for trigger in spec.triggers)
+
+    @property
+    def series(self) -> int:
+        """How many series there are."""
+        return self._answers.series
+
+    def own(self, trigger: TriggerSpec) -> Trigger | None:
+        """The trigger as a live run has it, if the run knows what it asks without a query."""
+        if self._recording.has(trigger, self._needy):
+            return None
+        if asks_the_addon(trigger.type, trigger.metadata):
+            return OpenTelemetryTrigger(trigger, self._context)
+        if trigger.type == "kubernetes-workload":
+            return WorkloadTrigger(trigger, self._context)
+        return None
+
+    def query_for(self, trigger: TriggerSpec, triggers: int) -> QueryFunction:
+        """What answers *trigger*.
+
+        Raises:
+            InputError: nothing here does, and nothing was recorded.
+        """
+        metrics = self._recording.metrics
+        if metrics is not None and self._recording.has(trigger, self._needy):
+            return metrics.query_for(trigger, self._needy)
+        if trigger.type in (*RECORDED, *_CUSTOM):
+            return self._answers.query_for(trigger, triggers)
+        name = names_of(trigger)[0]
+        raise InputError(
+            f"trigger {trigger.index} ({trigger.type}) of {self._spec.name}: traffic does not say "
+            "what it reads",
+            hint=f"give it recorded: --metrics {name}=FILE.csv, a table with the columns time and "
+            "value, or the answer of a range query (.json)",
+        )
+
+
+def is_known(trigger: TriggerSpec) -> bool:
+    """Whether a run knows what *trigger* asks."""
+    return (
+        trigger.type in (*RECORDED, *_CUSTOM, *FROM_TIME, "kubernetes-workload")
+        or asks_the_addon(trigger.type, trigger.metadata)
+    )  # fmt: skip
+
+
+# -- which series are needed ---------------------------------------------------------------------
+
+
+def queries_of(bundle: Bundle, recording: Recording) -> list[Node]:
+    """What is asked of series. What cannot be parsed fails at every look, as in KEDA."""
+    found = []
+    for spec in (a.scaling for a in bundle.applications if a.scaling is not None):
+        needy = sum(not is_known(trigger) for trigger in spec.triggers)
+        for trigger in spec.triggers:
+            if recording.has(trigger, needy):
+                continue
+            for query in _asked(trigger):
+                with suppress(QueryError):
+                    found.append(parse(query))
+    return found
+
+
+def _asked(trigger: TriggerSpec) -> Iterator[str]:
+    if trigger.type in RECORDED:
+        yield str(trigger.metadata.get("query") or "")
+    elif asks_the_addon(trigger.type, trigger.metadata):
+        with suppress(InputError):
+            query = MetricQuery.parse(trigger.metadata["metricQuery"])
+            yield f'{{__name__="{query.name}"}}'
+    elif trigger.type in _CUSTOM and trigger.metric is not None:
+        name = trigger.metric.name
+        of_vllm = f"vllm:{name.removeprefix('vllm_')}" if name.startswith("vllm_") else name
+        yield from (f'{{__name__="{one}"}}' for one in dict.fromkeys((of_vllm, f"{of_vllm}_total")))
