@@ -69,6 +69,23 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--node-startup", metavar="D", default="0s", help="Of a node, where none has room.")
 @click.option("--node-gpus", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--nodes", type=click.IntRange(0), help="Nodes that are always there.")
+@click.option(
+    "--sleepers",
+    type=click.IntRange(0),
+    default=0,
+    help="So many replicas that are scaled down sleep, and are woken before others are started.",
+)
+@click.option(
+    "--wake", metavar="D", default="1s..6s", show_default=True, help="Of one that sleeps."
+)
+@click.option(
+    "--asleep-cost",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Of its price, for one that sleeps. 0 where others use its GPUs.",
+)
 @click.option("--failures", type=DURATION, help="Mean time between crashes of a replica.")
 @click.option("--replicas", type=click.IntRange(0), help="At the start.  [default: of FILE, or 1]")
 @click.option("--cold-start", is_flag=True, help="Replicas at the start have to start first.")

@@ -99,13 +99,15 @@ def _setup(flags: Flags, start: float) -> Setup:
         startup=None if flags["startup"] is None else parse_startup(flags["startup"]),
         scheduling=Spread.parse(flags["scheduling"]),
         node_startup=Spread.parse(flags["node_startup"]),
+        wake=Spread.parse(flags["wake"]),
         cold=flags["cold_start"],
         start=start,
         settings=settings_of(flags),
         **{
             name: flags[name]
             for name in (
-                "profile", "max_num_seqs", "node_gpus", "nodes", "gpus", "failures", "replicas",
+                "profile", "max_num_seqs", "node_gpus", "nodes", "gpus", "sleepers", "asleep_cost",
+                "failures", "replicas",
                 "scrape_interval", "polling_interval", "stabilization_window", "hold_timeout",
                 "first_token_timeout", "client_timeout", "drain_timeout", "activate_on_request",
                 "release", "namespace", "seed",

@@ -25,6 +25,7 @@ class Served:
     model: str  # on its metrics
     profile: str
     startup: Spread | Phases
+    quickest: float = 0.0  # the least that a start takes usually: of a sleeping one, if any sleep
     source: str = ""  # what its command serves, where requests call it otherwise
 
     @property
@@ -67,7 +68,8 @@ def served(workload: Workload, setup: Setup, hash_tokens: int | None) -> Served:
         prefix_caching=options.enable_prefix_caching,
     )
     startup = setup.startup or Spread(options.startup, options.startup)
-    return Served(workload, server, options.name, engine.profile, startup, options.model)
+    quickest = min(startup.median, setup.wake.median) if setup.sleepers else startup.median
+    return Served(workload, server, options.name, engine.profile, startup, quickest, options.model)
 
 
 def _or_never(timeout: float | None) -> float:

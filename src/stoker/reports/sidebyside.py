@@ -73,7 +73,10 @@ def details(run: Run) -> str:
             else (f", {seconds(starts['median'])} to readiness (at most {seconds(starts['max'])})")
         )
         restarts = f", {starts['restarts']} restarts" if starts["restarts"] else ""
-        lines.append(f"starts      {starts['count']}{took}{wasted}{restarts}")
+        wakes = f" ({starts['wakes']} from sleep)" if starts["wakes"] else ""
+        lines.append(f"starts      {starts['count']}{wakes}{took}{wasted}{restarts}")
+    if run["asleep_seconds"]:
+        lines.append(f"asleep      {run['asleep_seconds']:,.0f} replica-seconds")
     following = run.get("following")
     if following is not None:
         lines.append(
