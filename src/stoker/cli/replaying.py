@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -118,11 +119,13 @@ def _setup(flags: Flags, start: float) -> Setup:
 
 def _traffic(flags: Flags) -> list[Traffic]:
     found = []
+    names = Counter(path.name for path in flags["traces"])
     for path in flags["traces"]:
         chunks = read(
             path, trace_format=flags["trace_format"], skip_bad_rows=flags["skip_bad_rows"]
         )
-        found.append(Traffic(path.name, _cut(joined(chunks), flags, str(path))))
+        name = path.name if names[path.name] == 1 else str(path)
+        found.append(Traffic(name, _cut(joined(chunks), flags, str(path))))
     if flags["synthetic"]:
         chunks_ = synthetic(
             flags["synthetic"],
@@ -147,6 +150,11 @@ def _cut(arrivals: Arrivals, flags: Flags, name: str) -> Arrivals:
     columns = {}
     if flags["speed"] is not None:
         columns["times"] = arrivals.times / flags["speed"]
+        print(
+            f"note: {name}: times divided by {flags['speed']:g}, so that the rate is as many times "
+            "as high, and bursts are as much denser",
+            file=sys.stderr,
+        )
     for column in ("prompt_tokens", "output_tokens"):
         lengths = getattr(arrivals, column)
         empty = int((lengths < 1).sum())

@@ -84,6 +84,11 @@ def notes_of(run: Any, job: Job, traffic: Traffic) -> list[str]:
             f"{job.file}: no replica here shows {', '.join(unknown)}: queries of it find nothing"
         )
     notes += _recorded_notes(run, job, traffic)
+    if traffic.arrivals.duration < run.window:
+        notes.append(
+            f"{traffic.name} is {traffic.arrivals.duration:.0f} s long, and a query of {job.file} "
+            f"looks back {run.window:.0f} s: it never sees as much as it would in a cluster"
+        )
     if job.recording.metrics is None:
         notes += [
             f"{name} asks for what a collector pushes, and none of {job.file} is injected into its "

@@ -16,7 +16,7 @@ import numpy as np
 from stoker.backtest.run import Plan, Walk
 from stoker.errors import InputError
 from stoker.metrics.otlp.addon import MetricStore
-from stoker.metrics.storage import Storage
+from stoker.metrics.storage import LOOKBACK, Storage
 from stoker.replay.agenda import Agenda
 from stoker.replay.exposition import (
     GATEWAY_HELD,
@@ -32,7 +32,7 @@ from stoker.replay.pods import Life, Pods
 from stoker.replay.scraping import GatewayScrape, PodScrape
 from stoker.replay.servers import Served, served
 from stoker.replay.setup import Setup
-from stoker.replay.sources import Recording, Sources, queries_of
+from stoker.replay.sources import Recording, Sources, longest_window, queries_of
 from stoker.resources import Bundle
 from stoker.resources.bundle import Application
 from stoker.scaling.observation import Reader
@@ -47,6 +47,7 @@ from stoker.traces import Arrivals
 from stoker.triggers.base import PodFacts
 
 NOTHING_RECORDED = Recording()
+_MOST_BYTES = 512 * 2**20  # of samples, where queries look back for hours
 _LAST = 30 * 86400.0  # a run that does not end in a month after its trace never will
 
 
@@ -87,7 +88,9 @@ class Run:
         self.recording = recording
         self.arrivals = arrivals
         self.agenda = Agenda()
-        self.storage = Storage()
+        self.queries = queries_of(bundle, recording)
+        self.window = longest_window(self.queries)
+        self.storage = _storage_for(self.window)
         self._pushed = MetricStore()  # in the place of KServe's otel add-on
         self._sidecars = {one.workload: one for one in sidecars(bundle)}
         hash_tokens = None if arrivals.blocks is None else arrivals.blocks.block_size
@@ -97,7 +100,6 @@ class Run:
         self._of = of
         self._bundle = bundle
         self._options = _options(setup)
-        self.queries = queries_of(bundle, recording)
         self.demand = Demand.of(self.queries)
         self._observer = Observer(self.fleet, self.demand)
         self._pages: dict[int, EnginePage] = {}
@@ -361,6 +363,14 @@ def _replicas_at_start(model: Model, setup: Setup) -> int:
     if in_file is None:
         in_file = 1
     return min(max(in_file, model.spec.min_replicas, 1), model.spec.max_replicas)
+
+
+def _storage_for(window: float) -> Storage:
+    """A storage that remembers what queries look back at, as a cluster's Prometheus does."""
+    usual = Storage()
+    if window + LOOKBACK <= usual.retention:
+        return usual
+    return Storage(retention=window + LOOKBACK, max_bytes=_MOST_BYTES)
 
 
 def _options(setup: Setup) -> Options:

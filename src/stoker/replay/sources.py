@@ -6,7 +6,7 @@ KServe's collectors push is scraped of the modelled engines. What is left cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +15,7 @@ from stoker.backtest.triggers import FROM_TIME, RECORDED
 from stoker.errors import InputError, QueryError
 from stoker.metrics.otlp.addon import MetricQuery, MetricStore
 from stoker.metrics.storage import Storage
-from stoker.promql.ast import Node
+from stoker.promql.ast import Node, Range, Selector, Subquery, children
 from stoker.promql.parsing import parse
 from stoker.replay.answers import Answers
 from stoker.resources import Bundle
@@ -135,7 +135,28 @@ def is_known(trigger: TriggerSpec) -> bool:
     )  # fmt: skip
 
 
-# -- which series are needed ---------------------------------------------------------------------
+# -- which series are needed, and for how long ---------------------------------------------------
+
+
+def longest_window(queries: Iterable[Node]) -> float:
+    """Seconds that one of *queries* looks back at most: its ranges, one in the other, and offsets.
+
+    A time of its own (``@``) is not looked at.
+    """
+    return max(map(_looks_back, queries), default=0.0)
+
+
+def _looks_back(node: Node) -> float:
+    inside = max(map(_looks_back, children(node)), default=0.0)
+    match node:
+        case Selector(_, offset_ms):
+            return offset_ms / 1000.0
+        case Range(selector, range_ms):
+            return (selector.offset_ms + range_ms) / 1000.0
+        case Subquery(_, range_ms, _, offset_ms):
+            return inside + (range_ms + offset_ms) / 1000.0
+        case _:
+            return inside
 
 
 def queries_of(bundle: Bundle, recording: Recording) -> list[Node]:

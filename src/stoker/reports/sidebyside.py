@@ -100,6 +100,9 @@ def details(run: Run) -> str:
             f"held        {held['requests']:,} requests, p50 {seconds(held['p50'])}, "
             f"at most {seconds(held['max'])}"
         )
+    if run["cached_tokens"]:
+        share = run["cached_tokens"] / run["prompt_tokens"]
+        lines.append(f"cached      {share:.0%} of the prompts' tokens")
     if run["failed"]:
         reasons = ", ".join(f"{n:,} {name}" for name, n in run["failures"].items() if n)
         lines.append(f"failed      {reasons.replace('_', ' ')}")
