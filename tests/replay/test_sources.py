@@ -110,6 +110,31 @@ def test_a_recorded_column_takes_the_place_of_a_query(file, tmp_path):
     assert not run.queries  # nothing is scraped for nobody
 
 
+BOTH = REDIS.replace("type: redis", "type: redis\n    name: queue") + PROMETHEUS.replace(
+    "type: prometheus", "type: prometheus\n    name: waiting"
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "recorded_ones"),
+    [("queue", {0}), ("waiting", {1}), ("value", {0}), ("queue,waiting", {0, 1})],
+)
+def test_a_column_answers_the_trigger_that_it_is_named_after_or_the_one_that_needs_it(
+    file, tmp_path, column, recorded_ones
+):
+    cells = ",".join("7" for _ in column.split(","))
+    recording, _ = recorded(tmp_path, f"time,{column}\n0,{cells}\n600,{cells}\n")
+    if 0 not in recorded_ones:
+        with pytest.raises(InputError, match=r"trigger 0 \(redis\)"):
+            begin(job(with_trigger(file, BOTH), recording=recording), traffic(steady(1.0, 60)))
+        return
+    run = begin(job(with_trigger(file, BOTH), recording=recording), traffic(steady(1.0, 60)))
+    told = [reading for tick in run.ticks() for reading in tick.readings]
+    assert {r.index for r in told if r.value == 7.0} == recorded_ones
+    assert {r.index for r in told} == {0, 1}
+    assert run.unused == ()
+
+
 def test_pods_are_counted_by_a_trigger_that_counts_pods(file):
     workload = """  - type: kubernetes-workload
     metadata: {podSelector: app=tiny, value: "0.5"}

@@ -132,8 +132,7 @@ def _recorded_notes(run: Any, job: Job, traffic: Traffic) -> list[str]:
     metrics = job.recording.metrics
     if metrics is None:
         return []
-    triggers = [t for model in run.models if model.spec is not None for t in model.spec.triggers]
-    notes = [f"{name} answers no trigger of {job.file}" for name in metrics.unused(triggers)]
+    notes = [f"{name} answers no trigger of {job.file}" for name in run.unused]
     missing = run.setup.start + traffic.arrivals.duration - metrics.span[1]
     if missing > 0:
         notes.append(

@@ -118,6 +118,11 @@ class Run:
         return [spec.name for spec in unfed(self._bundle, self._sidecars)]
 
     @property
+    def unused(self) -> tuple[str, ...]:
+        """Recorded columns that answer no trigger."""
+        return self.recording.unused(self._bundle)
+
+    @property
     def too_long(self) -> int:
         """Requests that no engine takes."""
         return int((self.fleet.state.request[:, at.Q_STATUS] == at.TOO_LONG).sum())

@@ -36,14 +36,35 @@ class Recording:
     metrics: Metrics | None = None
     targets: Mapping[str, float] = field(default_factory=dict)
 
-    def has(self, trigger: TriggerSpec, triggers: int) -> bool:
-        """Whether *trigger*, one of so many that need it, was recorded."""
-        return self.metrics is not None and self.metrics.has(trigger, triggers)
+    def column(self, trigger: TriggerSpec, triggers: Sequence[TriggerSpec]) -> Column | None:
+        """What was recorded for *trigger*, one of the *triggers* of its object."""
+        if self.metrics is None:
+            return None
+        return self.metrics.column(trigger, self.rivals(trigger, triggers))
 
-    @property
-    def end(self) -> float | None:
-        """Time of the last sample; None: there are none."""
-        return None if self.metrics is None else self.metrics.span[1]
+    def has(self, trigger: TriggerSpec, triggers: Sequence[TriggerSpec]) -> bool:
+        """Whether there is one."""
+        return self.column(trigger, triggers) is not None
+
+    def rivals(self, trigger: TriggerSpec, triggers: Sequence[TriggerSpec]) -> int:
+        """How many triggers an only column could be for, if its name is that of none of them.
+
+        1: *trigger* alone, because it is the only one, or the only one that needs it.
+        """
+        others = [one for one in triggers if one is not trigger]
+        columns = () if self.metrics is None else self.metrics.columns
+        named = {name for one in others for name in names_of(one)}
+        is_anothers = any(column.name in named for column in columns)
+        is_only = not others or (not is_known(trigger) and all(map(is_known, others)))
+        return 1 if is_only and not is_anothers else len(triggers) + 1
+
+    def unused(self, bundle: Bundle) -> tuple[str, ...]:
+        """Columns that answer no trigger of *bundle*."""
+        if self.metrics is None:
+            return ()
+        asked = [a.scaling.triggers for a in bundle.applications if a.scaling is not None]
+        used = {id(self.column(one, triggers)) for triggers in asked for one in triggers}
+        return tuple(c.name or c.source for c in self.metrics.columns if id(c) not in used)
 
     def from_run_start(self, start: float | None, usual: float) -> tuple[Recording, float]:
         """The same with times of the run, and when the run begins.
@@ -90,7 +111,6 @@ class Sources:
             pods=pods,
             pushed=pushed,
         )
-        self._needy = sum(not is_known(trigger) for trigger in spec.triggers)
 
     @property
     def series(self) -> int:
@@ -99,7 +119,7 @@ class Sources:
 
     def own(self, trigger: TriggerSpec) -> Trigger | None:
         """The trigger as a live run has it, if the run knows what it asks without a query."""
-        if self._recording.has(trigger, self._needy):
+        if self._recording.has(trigger, self._spec.triggers):
             return None
         if asks_the_addon(trigger.type, trigger.metadata):
             return OpenTelemetryTrigger(trigger, self._context)
@@ -113,9 +133,9 @@ class Sources:
         Raises:
             InputError: nothing here does, and nothing was recorded.
         """
-        metrics = self._recording.metrics
-        if metrics is not None and self._recording.has(trigger, self._needy):
-            return metrics.query_for(trigger, self._needy)
+        recording, others = self._recording, self._spec.triggers
+        if recording.metrics is not None and recording.has(trigger, others):
+            return recording.metrics.query_for(trigger, recording.rivals(trigger, others))
         if trigger.type in (*RECORDED, *_CUSTOM):
             return self._answers.query_for(trigger, triggers)
         name = names_of(trigger)[0]
@@ -163,9 +183,8 @@ def queries_of(bundle: Bundle, recording: Recording) -> list[Node]:
     """What is asked of series. What cannot be parsed fails at every look, as in KEDA."""
     found = []
     for spec in (a.scaling for a in bundle.applications if a.scaling is not None):
-        needy = sum(not is_known(trigger) for trigger in spec.triggers)
         for trigger in spec.triggers:
-            if recording.has(trigger, needy):
+            if recording.has(trigger, spec.triggers):
                 continue
             for query in _asked(trigger):
                 with suppress(QueryError):
