@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from stoker.cli.load import load
+from stoker.cli import stoker
 from stoker.errors import InputError
 
 _MAIN = "from stoker.cli.load import load; load(standalone_mode=True)"
@@ -76,6 +76,6 @@ async def test_a_trace_sends_its_own_lengths_at_its_times_and_speed(server, tmp_
     ],
 )
 def test_options_that_make_no_sense_are_input_errors(arguments, says):
-    result = CliRunner().invoke(load, arguments)
+    result = CliRunner().invoke(stoker, ["load", *arguments])
     assert isinstance(result.exception, InputError)
     assert says in str(result.exception)

@@ -1,11 +1,9 @@
 """An answer that is remembered is the one that would have been computed."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoker.backtest.run import _finished
-from stoker.errors import InputError
 from stoker.metrics.sample import Labels
 from stoker.metrics.storage import Storage
 from stoker.promql.parsing import parse
@@ -65,8 +63,3 @@ def test_answers_are_those_of_a_fresh_evaluation(events, query):
         for at in (now, now + 0.5, now + 290.0):
             fresh = Answers(storage).query_for(TRIGGER, 1)
             assert _finished(ask(query, at)) == _finished(fresh(query, at))
-
-
-def test_a_trigger_that_asks_something_else_is_refused():
-    with pytest.raises(InputError, match="redis"):
-        Answers(Storage()).query_for(TriggerSpec(0, "redis", {}), 1)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from stoker.cli import stoker
+from stoker.errors import InputError
 
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parent.parent.parent
@@ -169,3 +170,23 @@ def test_an_empty_trace_is_refused(tmp_path):
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n")
     done = CliRunner().invoke(stoker, ["replay", VALUES, "--trace", str(path)])
     assert done.exit_code != 0
+
+
+def test_recorded_series_are_refused_where_answers_are_wanted(tmp_path):
+    page = tmp_path / "dump.prom"
+    page.write_text("queue 3 1000\nqueue 4 2000\n")
+    done = CliRunner().invoke(stoker, ["replay", VALUES, "--trace", TRACE, "--metrics", str(page)])
+    assert isinstance(done.exception, InputError)
+    assert "a replay makes its own" in str(done.exception)
+
+
+def test_a_column_takes_the_place_of_the_query_on_the_command_line(tmp_path):
+    table = tmp_path / "queue.csv"
+    table.write_text("time,value\n0,0\n60,1000\n600,1000\n")
+    done = run(
+        VALUES, "--trace", TRACE, "--no-baselines", "-o", "json",
+        "--metrics", f"s0-prometheus={table}",
+    )  # fmt: skip
+    (found,) = json.loads(done.stdout)["runs"]
+    assert max(row["wanted"] for row in found["replicas"]) == found["models"][0]["peak"] > 1
+    assert min(row["time"] for row in found["replicas"] if row["wanted"] > 1) >= 60.0

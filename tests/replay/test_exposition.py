@@ -21,7 +21,7 @@ LIMITS = Limits(6, 120, 400, 60)
 EVERYTHING = Demand(None)
 
 
-def page_at(requests, until):
+def page_at(requests, until, patience=math.inf):
     """Series of the real page at *until*: the step-by-step engine behind it."""
     engine = Engine(PROFILES["tiny"], LIMITS)
     page = MetricsPage(engine, "m", {}, 0.0)
@@ -30,21 +30,29 @@ def page_at(requests, until):
         while (event := engine.next_event()) is not None and event < time:
             page.produced(engine.advance(event))
 
-    for i, (time, prompt, output) in enumerate(requests):
+    events = [(time, 0, i) for i, (time, *_) in enumerate(requests)]
+    events += [(time + patience, 1, i) for i, (time, *_) in enumerate(requests)]
+    for time, kind, i in sorted(events):
         if time >= until:
             break
         advance(time)
+        if kind:
+            end = engine.cancel(str(i), time)
+            if end is not None:
+                page.ended(str(i), end)
+            continue
+        _, prompt, output = requests[i]
         engine.submit(Request(str(i), prompt, output), time)
         page.arrived(str(i), output, time)
     advance(until)
     return {labels: value for labels, value, _ in PageParser("page").lines(page.text())}
 
 
-def replayed_at(requests, until):
+def replayed_at(requests, until, patience=math.inf):
     times, prompts, outputs = zip(*requests, strict=True)
     fleet = Fleet(
         Arrivals.of(times, prompts, outputs),
-        [Server(PROFILES["tiny"], LIMITS, gap_buckets=GAP_BUCKETS)],
+        [Server(PROFILES["tiny"], LIMITS, gap_buckets=GAP_BUCKETS, client_timeout=patience)],
     )
     slot = fleet.add(0)
     fleet.ready(slot, 0.0, warm=True)
@@ -66,10 +74,11 @@ def replayed_at(requests, until):
         max_size=40,
     ).map(sorted),
     st.floats(0.5, 8.0),
+    st.sampled_from([math.inf, 0.7312345, 2.5112345]),
 )
-def test_every_series_has_the_value_of_the_page(requests, until):
-    expected = page_at(requests, until)
-    found = replayed_at(requests, until)
+def test_every_series_has_the_value_of_the_page(requests, until, patience):
+    expected = page_at(requests, until, patience)
+    found = replayed_at(requests, until, patience)
     assert len(found) > 200
     by_pairs = {labels.pairs: value for labels, value in expected.items()}
     for pairs, value in found.items():

@@ -7,6 +7,7 @@ import pytest
 from tests.replay.conftest import DEPLOYMENT, TINY, job, steady, traffic
 
 from stoker.errors import InputError
+from stoker.replay.document import notes_of
 from stoker.replay.job import begin, execute, finish
 from stoker.replay.setup import Spread
 from stoker.scaling.observation import Reader
@@ -97,6 +98,55 @@ def test_a_gateway_that_is_full_refuses(file):
     found = execute(job(zero, setup), traffic(steady(1.0, 5)))[0]
     assert found["failures"]["refused"] == 2
     assert found["done"] == 3
+
+
+def test_clients_that_wait_too_long_go_and_their_requests_have_failed(file):
+    zero = file(("minReplicaCount: 1", "minReplicaCount: 0"))
+    setup = replace(TINY, replicas=0, client_timeout=15.9)
+    found = execute(job(zero, setup), traffic(steady(1.0, 40)))[0]
+    # 20 s to the port, found at the next probe of 10 s: who came in the first 5 s went before
+    assert found["failures"]["abandoned"] == 5
+    assert found["failed"] == 5
+    assert found["slo_attainment"] <= 35 / 40
+
+
+def test_an_overloaded_replica_is_free_again_when_its_clients_go(file):
+    one = file(("maxReplicaCount: 4", "maxReplicaCount: 1"))
+    crowd = traffic(steady(20.0, 30, output=100), steady(1.0, 60, output=100, begin=60.0))
+    patient = execute(job(one), crowd)[0]
+    gone = execute(job(one, replace(TINY, first_token_timeout=5.0)), crowd)[0]
+    assert patient["failed"] == 0
+    assert gone["failures"]["abandoned"] > 100
+    assert gone["done"] + gone["failures"]["abandoned"] == gone["requests"]
+    assert patient["ttft"]["max"] > 30.0
+    assert gone["ttft"]["max"] <= 5.0
+
+
+def test_a_query_sees_as_far_back_as_it_asks(file):
+    query = 'sum(vllm:num_requests_waiting{model_name="tiny-model"})'
+    keepalive = file((query, "5 * sum(max_over_time(vllm:num_requests_running[3h]))"))
+    burst = traffic(steady(16.0, 5, output=50), steady(0.01, 12_000, output=1, begin=100.0))
+    one = job(keepalive)
+    run = begin(one, burst)
+    assert run.window == 3 * 3600.0
+    wanted = [
+        (tick.time - run.setup.start, reading.value)
+        for tick in run.ticks()
+        for reading in tick.readings
+    ]
+    assert all(value >= 20.0 for time, value in wanted if 20.0 < time < 10_780.0)
+    assert all(value < 20.0 for time, value in wanted if time > 10_860.0)
+    assert not any("looks back" in note for note in notes_of(run, one, burst))
+
+
+def test_a_trace_shorter_than_the_window_of_a_query_is_told(file):
+    query = 'sum(vllm:num_requests_waiting{model_name="tiny-model"})'
+    path = file((query, "sum(avg_over_time(vllm:num_requests_waiting[30m:1m] offset 10m))"))
+    one, load = job(path), traffic(steady(1.0, 1000))
+    run = begin(one, load)
+    for _ in run.ticks():
+        pass
+    assert any("looks back 2400 s" in note for note in notes_of(run, one, load))
 
 
 def test_requests_that_no_engine_takes_fail_and_are_told(file):

@@ -57,6 +57,17 @@ def test_every_reason_of_a_decision_can_be_read(shown):
     assert problems == []
 
 
+def test_what_became_of_starts_and_promises_is_told_of_each_file(shown):
+    page, document, problems = shown
+    told = page.locator("details pre").all_inner_texts()
+    files = [run for run in document["runs"] if run["kind"] == "file"]
+    assert len(told) == len(files)
+    for run, text in zip(files, told, strict=True):
+        assert f"starts      {run['starts']['count']}" in text
+        assert "slo         ttft_p95<2s:" in text
+    assert problems == []
+
+
 def test_every_decision_has_its_mark_with_its_reason(shown):
     page, document, problems = shown
     tip = page.locator("#tip")

@@ -214,6 +214,24 @@ def test_the_first_bad_row_tells_how_many_there_are(tmp_path):
     assert "--skip-bad-rows" in error.value.hint
 
 
+def test_the_first_bad_row_is_the_first_in_the_file_whatever_is_wrong_with_it(tmp_path):
+    path = tmp_path / "mixed.csv"
+    head, *good = AZURE.splitlines()
+    path.write_text("\n".join([head, good[1], good[0], "nonsense", good[2]]) + "\n")
+    with pytest.raises(InputError, match="earlier than a row above it") as caught:
+        reading.load(reading.read(path))
+    assert caught.value.place.line == 3
+    assert "the first of 2 bad rows" in caught.value.message
+
+
+def test_a_file_of_rates_is_told_from_one_of_requests(tmp_path):
+    path = tmp_path / "rates.csv"
+    path.write_text("t_seconds,rate_rps,active_clients\n0,1.5,3\n")
+    with pytest.raises(InputError, match="rates, and no requests") as caught:
+        reading.read(path)
+    assert f"rates('{path}')" in caught.value.hint
+
+
 def test_bad_rows_are_left_out_when_asked_and_counted(tmp_path):
     text = (
         AZURE

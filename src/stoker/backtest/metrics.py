@@ -112,7 +112,7 @@ class Metrics:
         Raises:
             InputError: nothing was recorded for it.
         """
-        column = self._column(trigger, triggers)
+        column = self.column(trigger, triggers)
         if column is not None:
             return self._recorded(column)
         if self.storage is not None and trigger.type in _WITH_QUERY:
@@ -124,12 +124,17 @@ class Metrics:
             hint=f"{there}; name a column after the trigger, or write NAME=FILE",
         )
 
+    def of(self, columns: Iterable[Column]) -> Metrics:
+        """Other *columns*, read in the same way."""
+        return Metrics(columns, lookback=self._lookback, missing=self._missing)
+
     def unused(self, triggers: Sequence[TriggerSpec]) -> tuple[str, ...]:
         """Names of columns that answer none of *triggers*."""
-        used = {id(self._column(trigger, len(triggers))) for trigger in triggers}
+        used = {id(self.column(trigger, len(triggers))) for trigger in triggers}
         return tuple(c.name or c.source for c in self.columns if id(c) not in used)
 
-    def _column(self, trigger: TriggerSpec, triggers: int) -> Column | None:
+    def column(self, trigger: TriggerSpec, triggers: int) -> Column | None:
+        """What was recorded for *trigger*, one of *triggers*."""
         names = names_of(trigger)
         for column in self.columns:
             if column.name in names:

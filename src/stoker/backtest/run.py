@@ -6,7 +6,7 @@ Nothing here waits and nothing reads a clock, so that a run is the same every ti
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -21,7 +21,7 @@ from stoker.scaling.decision import Decision
 from stoker.scaling.modifiers import COMPOSITE_METRIC
 from stoker.scaling.observation import Observation, Reader, TargetStatus, TriggerReading
 from stoker.scaling.settings import ControllerSettings
-from stoker.scaling.spec import ScalingSpec
+from stoker.scaling.spec import ScalingSpec, TriggerSpec
 from stoker.scaling.state import ScalingState
 from stoker.tick import Samples, Tick
 from stoker.triggers.base import Trigger
@@ -78,13 +78,18 @@ class Walk:
     """
 
     def __init__(
-        self, spec: ScalingSpec, metrics: Recorded, plan: Plan, target: Target | None = None
+        self,
+        spec: ScalingSpec,
+        metrics: Recorded,
+        plan: Plan,
+        target: Target | None = None,
+        own: Callable[[TriggerSpec], Trigger | None] = lambda _: None,
     ) -> None:
         if spec.polling_interval <= 0:
             raise InputError("pollingInterval must be more than 0")
         self.spec = spec
         self.replicas: Target = target or Replicas(plan.replicas, plan.startup)
-        self._plan, self._metrics = plan, metrics
+        self._plan, self._metrics, self._own = plan, metrics, own
         self._triggers = self._built(spec)
         self.state = ScalingState.new(plan.start - _SEEN_AFTER)
         self.samples = Samples(0, metrics.series, None)  # of the next look
@@ -118,7 +123,8 @@ class Walk:
         return decision
 
     def _built(self, spec: ScalingSpec) -> tuple[Trigger, ...]:
-        return triggers_of(spec, self._metrics, self.replicas.status, self._plan.targets)
+        status, targets = self.replicas.status, self._plan.targets
+        return triggers_of(spec, self._metrics, status, targets, self._own)
 
     def look(self, reader: Reader, now: float, *, held: bool = False) -> Tick:
         """One poll, sync or push at *now*. *held*: a request waits for a replica, as in a run."""

@@ -47,6 +47,7 @@ def triggers_of(
     metrics: Recorded | None,
     status: Callable[[float], TargetStatus],
     targets: Mapping[str, float] | None = None,
+    own: Callable[[TriggerSpec], Trigger | None] = lambda _: None,
 ) -> tuple[Trigger, ...]:
     """The file's own triggers, each asking *metrics*.
 
@@ -55,13 +56,17 @@ def triggers_of(
         metrics: None to ask for names and targets only.
         status: the pods at a time, for cpu and memory.
         targets: of triggers whose file does not say it, by the name of the trigger or its metric.
+        own: those that need no *metrics*.
 
     Raises:
         InputError: a trigger cannot be built, or nothing was recorded for it.
     """
     recorded = sum(map(is_recorded, spec.triggers))
-    built = []
+    built: list[Trigger] = []
     for trigger in spec.triggers:
+        if (known := own(trigger)) is not None:
+            built.append(known)
+            continue
         query = None
         if metrics is not None and is_recorded(trigger):
             query = metrics.query_for(trigger, recorded)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stoker.cli.controllers import controller_options
-from stoker.cli.params import DURATION, MOMENT
+from stoker.cli.params import DURATION, MOMENT, TARGET
 from stoker.cli.traffic import length_options, reading_options
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -31,6 +31,29 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @reading_options
 @length_options
+@click.option(
+    "-m",
+    "--metrics",
+    multiple=True,
+    metavar="[TRIGGER=]FILE",
+    help="What a trigger was answered over time, for what traffic does not say: .csv, .parquet, or "
+    "a query_range answer (.json).",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=TARGET,
+    metavar="TRIGGER=NUMBER",
+    help="Of a trigger whose file does not say it, such as an external one.",
+)
+@click.option(
+    "--lookback",
+    type=DURATION,
+    default="5m",
+    show_default=True,
+    help="How long a sample in --metrics counts, as in Prometheus.",
+)
 @click.option("--duration", type=DURATION, help="Only so much of the trace, or of --synthetic.")
 @click.option("--speed", type=_POSITIVE, metavar="X", help="The trace X times as fast.")
 @click.option("--profile", help="Model and GPU, such as llama-3.1-8b-a100.")
@@ -46,10 +69,31 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--node-startup", metavar="D", default="0s", help="Of a node, where none has room.")
 @click.option("--node-gpus", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--nodes", type=click.IntRange(0), help="Nodes that are always there.")
+@click.option(
+    "--sleepers",
+    type=click.IntRange(0),
+    default=0,
+    help="So many replicas that are scaled down sleep, and are woken before others are started.",
+)
+@click.option(
+    "--wake", metavar="D", default="1s..6s", show_default=True, help="Of one that sleeps."
+)
+@click.option(
+    "--asleep-cost",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Of its price, for one that sleeps. 0 where others use its GPUs.",
+)
 @click.option("--failures", type=DURATION, help="Mean time between crashes of a replica.")
 @click.option("--replicas", type=click.IntRange(0), help="At the start.  [default: of FILE, or 1]")
 @click.option("--cold-start", is_flag=True, help="Replicas at the start have to start first.")
-@click.option("--start", type=MOMENT, help="When it begins, for cron.  [default: a Monday, 00:00]")
+@click.option(
+    "--start",
+    type=MOMENT,
+    help="When it begins, for cron.  [default: with the dates of --metrics, else a Monday, 00:00]",
+)
 @click.option("--slo", default="ttft_p95<2s,itl_p95<50ms", show_default=True, metavar="CONDITIONS")
 @click.option("--price", type=click.FloatRange(0), help="Of a GPU for an hour.")
 @click.option("--baselines/--no-baselines", default=True, help="Fixed fleets and the clairvoyant.")
@@ -96,6 +140,16 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @controller_options
 @click.option("--hold-timeout", type=DURATION, default="10m", show_default=True)
+@click.option(
+    "--client-timeout",
+    type=DURATION,
+    help="Clients go when their answer is not whole by then.  [default: they wait]",
+)
+@click.option(
+    "--first-token-timeout",
+    type=DURATION,
+    help="Clients go when nothing of their answer has come by then.  [default: they wait]",
+)
 @click.option("--drain-timeout", type=DURATION, default="5m", show_default=True)
 @click.option(
     "--activate-on-request/--no-activate-on-request",

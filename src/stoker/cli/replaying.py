@@ -6,12 +6,14 @@ import json
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from stoker.backtest.reading import read_metrics
 from stoker.cli.backtesting import as_json
 from stoker.cli.controllers import settings_of
 from stoker.cli.traffic import read, synthetic
@@ -22,6 +24,7 @@ from stoker.replay.requests import check_requests_file, write_requests
 from stoker.replay.result import Json, Judging
 from stoker.replay.setup import DEFAULT_START, Setup, Spread, parse_startup
 from stoker.replay.slo import Slo
+from stoker.replay.sources import Recording
 from stoker.replay.sweep import Setting, combinations
 from stoker.reports.replay_files import write_figures, write_page
 from stoker.reports.sidebyside import details, front, table
@@ -36,12 +39,13 @@ def run_replay(flags: Flags) -> None:
     """Run and print. Raises StokerError before the first run where it can."""
     _check_files(flags)
     on_compiling(lambda: print(_COMPILING, file=sys.stderr, flush=True))
-    setup = _setup(flags)
+    recording, start = _recording(flags)
+    setup = _setup(flags, start)
     judging = Judging(
         Slo.parse(flags["slo"]), flags["price"], flags["baselines"], flags["flap_window"]
     )
     traffic = _traffic(flags)
-    jobs = _jobs(flags, setup, judging, len(traffic))
+    jobs = [replace(job, recording=recording) for job in _jobs(flags, setup, judging, len(traffic))]
     if (flags["ticks"] or flags["requests"]) and len(jobs) > 1:
         raise InputError(
             f"--ticks and --requests write one run, and this would be {len(jobs)}",
@@ -77,20 +81,37 @@ def _check_files(flags: Flags) -> None:
         check_requests_file(flags["requests"])
 
 
-def _setup(flags: Flags) -> Setup:
+def _recording(flags: Flags) -> tuple[Recording, float]:
+    """Recorded answers, and when the run begins."""
+    metrics = None
+    if flags["metrics"]:
+        metrics = read_metrics(flags["metrics"], lookback=flags["lookback"])
+        if metrics.storage is not None:
+            raise InputError(
+                "--metrics: these are series, and a replay makes its own",
+                hint="give the answers of a trigger's query over time: .csv, .parquet, or .json of "
+                "/api/v1/query_range",
+            )
+    return Recording(metrics, dict(flags["targets"])).from_run_start(flags["start"], DEFAULT_START)
+
+
+def _setup(flags: Flags, start: float) -> Setup:
     return Setup(
         startup=None if flags["startup"] is None else parse_startup(flags["startup"]),
         scheduling=Spread.parse(flags["scheduling"]),
         node_startup=Spread.parse(flags["node_startup"]),
+        wake=Spread.parse(flags["wake"]),
         cold=flags["cold_start"],
-        start=DEFAULT_START if flags["start"] is None else flags["start"],
+        start=start,
         settings=settings_of(flags),
         **{
             name: flags[name]
             for name in (
-                "profile", "max_num_seqs", "node_gpus", "nodes", "gpus", "failures", "replicas",
+                "profile", "max_num_seqs", "node_gpus", "nodes", "gpus", "sleepers", "asleep_cost",
+                "failures", "replicas",
                 "scrape_interval", "polling_interval", "stabilization_window", "hold_timeout",
-                "drain_timeout", "activate_on_request", "release", "namespace", "seed",
+                "first_token_timeout", "client_timeout", "drain_timeout", "activate_on_request",
+                "release", "namespace", "seed",
             )
         },
     )  # fmt: skip
@@ -98,11 +119,13 @@ def _setup(flags: Flags) -> Setup:
 
 def _traffic(flags: Flags) -> list[Traffic]:
     found = []
+    names = Counter(path.name for path in flags["traces"])
     for path in flags["traces"]:
         chunks = read(
             path, trace_format=flags["trace_format"], skip_bad_rows=flags["skip_bad_rows"]
         )
-        found.append(Traffic(path.name, _cut(joined(chunks), flags, str(path))))
+        name = path.name if names[path.name] == 1 else str(path)
+        found.append(Traffic(name, _cut(joined(chunks), flags, str(path))))
     if flags["synthetic"]:
         chunks_ = synthetic(
             flags["synthetic"],
@@ -127,6 +150,11 @@ def _cut(arrivals: Arrivals, flags: Flags, name: str) -> Arrivals:
     columns = {}
     if flags["speed"] is not None:
         columns["times"] = arrivals.times / flags["speed"]
+        print(
+            f"note: {name}: times divided by {flags['speed']:g}, so that the rate is as many times "
+            "as high, and bursts are as much denser",
+            file=sys.stderr,
+        )
     for column in ("prompt_tokens", "output_tokens"):
         lengths = getattr(arrivals, column)
         empty = int((lengths < 1).sum())

@@ -43,6 +43,7 @@ def trace() -> None:
 @click.argument("files", nargs=-1, required=True, type=_PATH, metavar="FILE...")
 @reading_options
 @click.option(
+    "-o",
     "--output",
     type=click.Choice(["text", "json"]),
     default="text",

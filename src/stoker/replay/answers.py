@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from stoker.backtest.metrics import answer_of
-from stoker.backtest.triggers import FROM_TIME, RECORDED
-from stoker.errors import InputError
 from stoker.metrics.sample import STALE_BITS
 from stoker.metrics.series import to_ms
 from stoker.metrics.storage import LOOKBACK, Selection, Storage
@@ -60,19 +58,8 @@ class Answers:
         """How many series there are."""
         return self._storage.series_count()
 
-    def query_for(self, trigger: TriggerSpec, triggers: int) -> QueryFunction:  # noqa: ARG002
-        """What answers *trigger*: a memory of its own.
-
-        Raises:
-            InputError: nothing in a replay answers a trigger of this type.
-        """
-        if trigger.type not in RECORDED:
-            raise InputError(
-                f"trigger {trigger.index} ({trigger.type}) cannot be replayed: nothing here has "
-                "its metric",
-                hint=f"these can: {', '.join(sorted((*RECORDED, *FROM_TIME)))}; for others "
-                "`stoker backtest` takes recorded values",
-            )
+    def query_for(self, trigger: TriggerSpec, triggers: int) -> QueryFunction:  # noqa: ARG002 - all alike
+        """What answers *trigger*: a memory of its own."""
         storage = self._storage
         memories: dict[str, _Memory] = {}
 

@@ -157,7 +157,7 @@ def _goal(slo: Slo) -> float:
 
 def clairvoyant(arrivals: Arrivals, engine: Served, slo: Slo, needed: Need) -> Baseline:
     """A fleet that follows *needed*, knowing it a start-up time ahead."""
-    startup = engine.startup.median
+    startup = engine.quickest
     plan = _without_lulls(needed.replicas, math.ceil(startup / WINDOW))
     fleet = Fleet(arrivals, [engine.server])
     slots: list[int] = []

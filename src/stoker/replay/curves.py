@@ -27,14 +27,16 @@ def series_of(fleet: Fleet, end: float) -> dict[str, Any]:
     arrived = s.times[:, at.T_ARRIVED]
     counts = np.bincount((arrived // length).astype(np.int64), minlength=len(starts))
     sent, scheduled = _column(s, at.T_SENT), _column(s, at.T_SCHEDULED)
-    ended = np.sort(np.nan_to_num(s.times[:, at.T_LAST], nan=math.inf))
+    ended = np.nan_to_num(s.times[:, at.T_LAST], nan=math.inf)
     never_sent = np.isnan(s.times[:, at.T_SENT])
     given_up = np.sort(s.times[never_sent & ~np.isnan(s.times[:, at.T_LAST]), at.T_LAST])
     refused = s.request[:, at.Q_STATUS] == at.TOO_LONG
     offered = np.sort(arrived[~refused])
     held = _until(offered, middles) - _until(sent, middles) - _until(given_up, middles)
-    waiting = _until(sent, middles) - _until(scheduled, middles)
-    over = _until(ended, middles) - _until(given_up, middles)
+    never_scheduled = np.isnan(s.times[:, at.T_SCHEDULED])
+    left_queue = np.sort(ended[never_scheduled & ~never_sent])
+    waiting = _until(sent, middles) - _until(scheduled, middles) - _until(left_queue, middles)
+    over = _until(np.sort(ended[~never_scheduled]), middles)
     ttft = s.times[:, at.T_FIRST] - arrived
     return {
         "time": plain(starts.tolist()),

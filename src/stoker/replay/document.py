@@ -83,6 +83,18 @@ def notes_of(run: Any, job: Job, traffic: Traffic) -> list[str]:
         notes.append(
             f"{job.file}: no replica here shows {', '.join(unknown)}: queries of it find nothing"
         )
+    notes += _recorded_notes(run, job, traffic)
+    if traffic.arrivals.duration < run.window:
+        notes.append(
+            f"{traffic.name} is {traffic.arrivals.duration:.0f} s long, and a query of {job.file} "
+            f"looks back {run.window:.0f} s: it never sees as much as it would in a cluster"
+        )
+    if job.recording.metrics is None:
+        notes += [
+            f"{name} asks for what a collector pushes, and none of {job.file} is injected into its "
+            "pods: it reads 0, unless --metrics gives it recorded"
+            for name in run.unfed
+        ]
     for model in run.models:
         engine = model.engine
         known = engine.profile.split("-")[0].lower()
@@ -111,6 +123,21 @@ def notes_of(run: Any, job: Job, traffic: Traffic) -> list[str]:
         notes.append(
             f"{too_long} requests of {traffic.name} are longer than max_model_len: refused, and "
             "counted as failed"
+        )
+    return notes
+
+
+def _recorded_notes(run: Any, job: Job, traffic: Traffic) -> list[str]:
+    """Where recorded answers do not fit what they are for."""
+    metrics = job.recording.metrics
+    if metrics is None:
+        return []
+    notes = [f"{name} answers no trigger of {job.file}" for name in run.unused]
+    missing = run.setup.start + traffic.arrivals.duration - metrics.span[1]
+    if missing > 0:
+        notes.append(
+            f"the recorded metrics end {missing:.0f} s before {traffic.name}: after that and "
+            "--lookback, their triggers find nothing"
         )
     return notes
 

@@ -20,6 +20,7 @@ from stoker.promql.ast import Node, selectors
 from stoker.simulator.engine import Limits
 from stoker.simulator.fleet import state as at
 from stoker.simulator.fleet.fleet import Fleet
+from stoker.simulator.fleet.state import Floats, Ints
 
 _ENGINE = "0"  # rank in a data-parallel group
 _SUFFIXES = ("_bucket", "_sum", "_count")
@@ -75,10 +76,29 @@ def _times(column: int, since: int) -> Callable[[at.State, np.ndarray], np.ndarr
     return lambda s, rows: s.times[rows, column] - s.times[rows, since]
 
 
+def _newest_token(s: at.State, rows: Ints) -> Floats:
+    """When each request had its last token, or the newest if it was abandoned after one."""
+    is_whole = s.request[rows, at.Q_STATUS] == at.DONE
+    newest: Floats = np.where(is_whole, s.times[rows, at.T_LAST], s.times[rows, at.T_TOKEN])
+    return newest
+
+
+def _to_newest(since: int) -> Callable[[at.State, np.ndarray], np.ndarray]:
+    return lambda s, rows: _newest_token(s, rows) - s.times[rows, since]
+
+
+def _generated(s: at.State, rows: Ints) -> Floats:
+    is_whole = s.request[rows, at.Q_STATUS] == at.DONE
+    produced: Ints = np.where(
+        is_whole, s.request[rows, at.Q_OUTPUT], s.request[rows, at.Q_PRODUCED]
+    )
+    return produced.astype(np.float64)
+
+
 def _per_token(s: at.State, rows: np.ndarray) -> np.ndarray:
-    decode = s.times[rows, at.T_LAST] - s.times[rows, at.T_FIRST]
-    gaps = s.request[rows, at.Q_OUTPUT] - 1
-    return np.where(gaps > 0, decode / np.maximum(gaps, 1), 0.0)
+    decode = _newest_token(s, rows) - s.times[rows, at.T_FIRST]
+    gaps = _generated(s, rows) - 1
+    return np.where(gaps > 0, decode / np.maximum(gaps, 1), np.where(gaps == 0, 0.0, math.nan))
 
 
 def _count(column: int) -> Callable[[at.State, np.ndarray], np.ndarray]:
@@ -88,13 +108,13 @@ def _count(column: int) -> Callable[[at.State, np.ndarray], np.ndarray]:
 _OBSERVED: Mapping[str, Callable[[at.State, np.ndarray], np.ndarray]] = {
     "e2e_request_latency_seconds": _times(at.T_LAST, at.T_SENT),
     "request_queue_time_seconds": _times(at.T_SCHEDULED, at.T_SENT),
-    "request_inference_time_seconds": _times(at.T_LAST, at.T_SCHEDULED),
+    "request_inference_time_seconds": _to_newest(at.T_SCHEDULED),
     "request_prefill_time_seconds": _times(at.T_FIRST, at.T_SCHEDULED),
-    "request_decode_time_seconds": _times(at.T_LAST, at.T_FIRST),
+    "request_decode_time_seconds": _to_newest(at.T_FIRST),
     "request_time_per_output_token_seconds": _per_token,
     "request_prompt_tokens": _count(at.Q_PROMPT),
-    "request_generation_tokens": _count(at.Q_OUTPUT),
-    "request_max_num_generation_tokens": _count(at.Q_OUTPUT),
+    "request_generation_tokens": _generated,
+    "request_max_num_generation_tokens": _generated,
     "request_params_max_tokens": _count(at.Q_OUTPUT),
     "request_num_preemptions": _count(at.Q_PREEMPTED),
 }
@@ -244,4 +264,6 @@ def _observe(page: EnginePage, kind: int, s: at.State, rows: np.ndarray) -> None
         return
     for name, histogram in page.histograms.items():
         if name != _BEGIN:
-            histogram.observe(_OBSERVED[name](s, rows))
+            values = _OBSERVED[name](s, rows)
+            # Of a request that was abandoned before it came so far there is nothing to observe.
+            histogram.observe(values[~np.isnan(values)])

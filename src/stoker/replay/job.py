@@ -19,8 +19,9 @@ from stoker.replay.result import (
     needed_rows,
     result_of,
 )
-from stoker.replay.run import Run
+from stoker.replay.run import NOTHING_RECORDED, Run
 from stoker.replay.setup import Setup
+from stoker.replay.sources import Recording
 from stoker.replay.sweep import edited
 from stoker.replay.sweep import label as setting_label
 from stoker.resources import Bundle, load
@@ -38,6 +39,7 @@ class Job:
     setup: Setup
     judging: Judging
     as_kserve: bool = False
+    recording: Recording = NOTHING_RECORDED
 
     @property
     def name(self) -> str:
@@ -120,7 +122,7 @@ def apps_of(bundle: Bundle, traffic: Traffic) -> list[int] | None:
 def begin(job: Job, traffic: Traffic) -> Run:
     """A run that has not begun. Raises InputError for what cannot be replayed."""
     bundle = load_bundle(job)
-    return Run(bundle, traffic.arrivals, job.setup, apps_of(bundle, traffic))
+    return Run(bundle, traffic.arrivals, job.setup, apps_of(bundle, traffic), job.recording)
 
 
 def finish(

@@ -23,6 +23,8 @@ from stoker.targets.base import Pod
 from stoker.targets.processes.backoff import CrashBackOff
 from stoker.targets.processes.deployment import victims
 
+# Seconds that vLLM took to put 39 GiB to sleep, in the log of production-stack's tutorial: 5.7.
+_FALLS_ASLEEP = 6.0
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
@@ -47,6 +49,7 @@ class Life:
     node: int | None = None
     backoff: CrashBackOff = field(default_factory=CrashBackOff)
     was_there: bool = False  # before the run began
+    woke: bool = False  # it took over a process that slept
     turn: int = 0  # counts starts and deletions: what was planned before does not count any more
 
     @property
@@ -63,6 +66,15 @@ class Life:
     def is_routed(self) -> bool:
         """Whether it gets requests. One that is ready before its port opens is soon left alone."""
         return self.is_ready and self.is_open and self.deleted is None
+
+
+@dataclass(slots=True, eq=False)
+class Sleep:
+    """A process that sleeps in the place of a pod that is gone. It keeps its GPUs."""
+
+    node: int | None
+    since: float
+    until: float | None = None  # None: it still sleeps
 
 
 class Pods:
@@ -93,6 +105,9 @@ class Pods:
         self._setup = setup
         self._numbers = random.Random(f"{setup.seed} {self.workload.name}")  # noqa: S311
         self._present: list[Life] = []
+        self._sleeps: list[Sleep] = []  # all there ever were
+        self._sleepers: list[Sleep] = []
+        self._falling_asleep = 0
         self._status: TargetStatus | None = None
 
     # -- what others see -------------------------------------------------------------------------
@@ -114,6 +129,13 @@ class Pods:
             pods = tuple(self._pod_status(life) for life in self._present)
             self._status = TargetStatus(self.desired, staying, pods)
         return self._status
+
+    def asleep_seconds(self, end: float) -> float:
+        """Replica-seconds of processes that slept, until *end*."""
+        return math.fsum(
+            max(min(end if one.until is None else one.until, end) - one.since, 0.0)
+            for one in self._sleeps
+        )
 
     def in_flight(self, pod: str) -> int:
         """Requests at a pod."""
@@ -149,7 +171,11 @@ class Pods:
         self.desired = replicas
         staying = [life for life in self._present if life.deleted is None]
         for _ in range(replicas - len(staying)):
-            self._schedule(self._create(now), now)
+            life = self._create(now)
+            if self._sleepers:
+                self._wake(life, self._sleepers.pop(), now)
+            else:
+                self._schedule(life, now)
         if len(staying) > replicas:
             names = {
                 pod.name for pod in victims(map(self._pod, staying), len(staying) - replicas, self)
@@ -200,6 +226,23 @@ class Pods:
         self.on_started(life)
         self._run(life, now)
         self._changed()
+
+    def _wake(self, life: Life, sleeper: Sleep, now: float) -> None:
+        """The pod takes over a process that has loaded its model, and passed its probes, before."""
+        sleeper.until = now
+        life.node, life.woke = sleeper.node, True
+        life.scheduled = life.started = life.ready_changed = now
+        life.slot = self._fleet.add(self.app)
+        self.on_started(life)
+        life.turn += 1
+        turn, at = life.turn, now + self._setup.wake.draw(self._numbers)
+
+        def awake() -> None:
+            if life.turn == turn:
+                life.opened = at
+                self._is_ready(life, at)
+
+        self._agenda.at(at, awake)
 
     def _run(self, life: Life, now: float) -> None:
         """From the start of a process to what probes say of it."""
@@ -281,7 +324,12 @@ class Pods:
         self._agenda.at(last, lambda: self._kill(life, last) if life.turn == turn else None)
 
     def _stop(self, life: Life, now: float) -> None:
-        """SIGTERM for an engine that has no requests."""
+        """Sleep, or SIGTERM, for an engine that has no requests."""
+        asleep = len(self._sleepers) + self._falling_asleep
+        if life.is_open and asleep < self._setup.sleepers:
+            self._falling_asleep += 1
+            self._agenda.at(now + _FALLS_ASLEEP, lambda: self._sleep(life))
+            return
         self._agenda.at(now + self._setup.stopping, lambda: self._gone(life))
 
     def _kill(self, life: Life, now: float) -> None:
@@ -289,6 +337,18 @@ class Pods:
         life.requests += self._fleet.answered(life.slot)
         self._fleet.abort(life.slot, now)
         self._gone(life)
+
+    def _sleep(self, life: Life) -> None:
+        """The pod is gone, its process is not."""
+        now = self._agenda.now
+        assert life.slot is not None  # noqa: S101 - it was started
+        self._falling_asleep -= 1
+        sleep = Sleep(life.node, now)
+        self._sleeps.append(sleep)
+        self._sleepers.append(sleep)
+        self.on_gone(life)
+        self._fleet.remove(life.slot)
+        self._end(life, now)
 
     def _gone(self, life: Life) -> None:
         now = self._agenda.now

@@ -14,8 +14,10 @@ def recommendation(whole: Json, jobs: Sequence[Job]) -> str:
     """A sentence or two about the runs of a document. *jobs* are in the order of its runs."""
     own = [run for run in whole["runs"] if run["kind"] == "file"]
     runs: dict[str, list[Any]] = defaultdict(list)
+    one_file = len({job.file for job in jobs}) == 1
     for run, job in zip(own, jobs, strict=True):
-        runs[job.name if not job.combination else f"{job.name} ({job.file})"].append(run)
+        is_clear = one_file or not job.combination
+        runs[job.name if is_clear else f"{job.name} ({job.file})"].append(run)
     cost = {name: sum(run["gpu_seconds"] for run in ones) for name, ones in runs.items()}
     kept = {name: sum(bool(run["slo_met"]) for run in ones) for name, ones in runs.items()}
     times = len(own) // len(runs)

@@ -40,9 +40,7 @@ def result_of(run: Run, tallies: dict[str, Tally], judging: Judging) -> Json:
     status = run.fleet.state.request[:, at.Q_STATUS]
     lives = [life for model in run.models for life in model.pods.lives]
     paid = [paid_seconds(model.pods.lives, run.end) for model in run.models]
-    gpu_seconds = math.fsum(
-        seconds * model.engine.gpus for seconds, model in zip(paid, run.models, strict=True)
-    )
+    gpu_seconds = math.fsum(_billed(model, run) * model.engine.gpus for model in run.models)
     summaries = {name: tally.summary(run.setup.start + run.end) for name, tally in tallies.items()}
     request = run.fleet.state.request
     offered = len(status)
@@ -63,6 +61,9 @@ def result_of(run: Run, tallies: dict[str, Tally], judging: Judging) -> Json:
         "output_tokens": int(request[latencies.done, at.Q_OUTPUT].sum()),
         "preemptions": int(request[:, at.Q_PREEMPTED].sum()),
         "replica_seconds": round(math.fsum(paid), 9),
+        "asleep_seconds": round(
+            math.fsum(model.pods.asleep_seconds(run.end) for model in run.models), 9
+        ),
         "gpu_seconds": round(gpu_seconds, 9),
         "cost": _cost(gpu_seconds, judging.price),
         "slo_attainment": _share(int(kept.sum()), offered),
@@ -86,6 +87,12 @@ def result_of(run: Run, tallies: dict[str, Tally], judging: Judging) -> Json:
         "models": [_model(model, run, summaries.get(model.name)) for model in run.models],
         "series": series_of(run.fleet, run.end),
     }
+
+
+def _billed(model: Model, run: Run) -> float:
+    """Replica-seconds that are paid for, those asleep at their share."""
+    asleep = model.pods.asleep_seconds(run.end) * run.setup.asleep_cost
+    return paid_seconds(model.pods.lives, run.end) + asleep
 
 
 def _known(column: Any) -> Any:
@@ -130,6 +137,7 @@ def _starts(lives: Sequence[Life]) -> Json:
     took = [life.ready - life.created for life in begun if life.ready is not None]
     return {
         "count": len(begun),
+        "wakes": sum(life.woke for life in begun),
         "wasted": sum(life.requests == 0 and life.deleted is not None for life in begun),
         "median": plain(median(took)) if took else None,
         "max": plain(max(took, default=None)),
@@ -180,7 +188,7 @@ def baselines_of(run: Run, judging: Judging) -> tuple[Need, list[Baseline]]:
     engine, arrivals, slo = run.models[0].engine, run.arrivals, judging.slo
     needed = need(arrivals, engine, slo)
     peak = max((wanted for _, wanted, _ in run.models[0].timeline), default=0)
-    mean = paid_seconds(run.models[0].pods.lives, run.end) / run.end if run.end else 0.0
+    mean = _billed(run.models[0], run) / run.end if run.end else 0.0
     found = []
     if peak:
         found.append(static_baseline("static at peak", arrivals, engine, peak, slo))

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from stoker.backtest.run import Plan, Walk
-from stoker.backtest.triggers import RECORDED
-from stoker.errors import InputError, QueryError
-from stoker.metrics.storage import Storage
-from stoker.promql.ast import Node
-from stoker.promql.parsing import parse
+from stoker.errors import InputError
+from stoker.metrics.otlp.addon import MetricStore
+from stoker.metrics.storage import LOOKBACK, Storage
 from stoker.replay.agenda import Agenda
-from stoker.replay.answers import Answers
 from stoker.replay.exposition import (
     GATEWAY_HELD,
     GATEWAY_IN_FLIGHT,
@@ -36,6 +32,7 @@ from stoker.replay.pods import Life, Pods
 from stoker.replay.scraping import GatewayScrape, PodScrape
 from stoker.replay.servers import Served, served
 from stoker.replay.setup import Setup
+from stoker.replay.sources import Recording, Sources, longest_window, queries_of
 from stoker.resources import Bundle
 from stoker.resources.bundle import Application
 from stoker.scaling.observation import Reader
@@ -43,10 +40,14 @@ from stoker.scaling.spec import ScalingSpec
 from stoker.simulator.fleet import state as at
 from stoker.simulator.fleet.fleet import Fleet
 from stoker.stack.options import Options
+from stoker.stack.pushes import sidecar_target, sidecars, unfed
 from stoker.stack.scraping import DEFAULT_INTERVAL, router_labels, scrape_targets
 from stoker.tick import Samples, Tick
 from stoker.traces import Arrivals
+from stoker.triggers.base import PodFacts
 
+NOTHING_RECORDED = Recording()
+_MOST_BYTES = 512 * 2**20  # of samples, where queries look back for hours
 _LAST = 30 * 86400.0  # a run that does not end in a month after its trace never will
 
 
@@ -81,11 +82,17 @@ class Run:
         arrivals: Arrivals,
         setup: Setup,
         apps: Sequence[int] | None = None,
+        recording: Recording = NOTHING_RECORDED,
     ) -> None:
         self.setup = setup
+        self.recording = recording
         self.arrivals = arrivals
         self.agenda = Agenda()
-        self.storage = Storage()
+        self.queries = queries_of(bundle, recording)
+        self.window = longest_window(self.queries)
+        self.storage = _storage_for(self.window)
+        self._pushed = MetricStore()  # in the place of KServe's otel add-on
+        self._sidecars = {one.workload: one for one in sidecars(bundle)}
         hash_tokens = None if arrivals.blocks is None else arrivals.blocks.block_size
         engines = [served(a.workload, setup, hash_tokens) for a in bundle.applications]
         of = np.zeros(len(arrivals), np.int64) if apps is None else np.asarray(apps, np.int64)
@@ -93,7 +100,6 @@ class Run:
         self._of = of
         self._bundle = bundle
         self._options = _options(setup)
-        self.queries = _queries(bundle)
         self.demand = Demand.of(self.queries)
         self._observer = Observer(self.fleet, self.demand)
         self._pages: dict[int, EnginePage] = {}
@@ -105,6 +111,16 @@ class Run:
             )
         ]
         self.end = 0.0
+
+    @property
+    def unfed(self) -> list[str]:
+        """ScaledObjects that ask for what is pushed, while nobody pushes."""
+        return [spec.name for spec in unfed(self._bundle, self._sidecars)]
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Recorded columns that answer no trigger."""
+        return self.recording.unused(self._bundle)
 
     @property
     def too_long(self) -> int:
@@ -134,8 +150,10 @@ class Run:
         pods.on_gone = lambda life: self._gone(model, life)
         pods.on_change = lambda: self._changed(model)
         if spec is not None:
-            plan = Plan(self.setup.start, math.inf, 0, 0.0, self.setup.settings)
-            model.walk = Walk(spec, Answers(self.storage), plan, pods)
+            targets = self.recording.targets
+            plan = Plan(self.setup.start, math.inf, 0, 0.0, self.setup.settings, targets)
+            sources = Sources(spec, self.storage, self._pushed, self._pod_facts, self.recording)
+            model.walk = Walk(spec, sources, plan, pods, sources.own)
         return model
 
     def _started(self, model: Model, life: Life) -> None:
@@ -150,18 +168,31 @@ class Run:
             self._bundle.monitors,
             self._bundle.services,
         )
+        into = [(target, self.storage) for target in targets]
+        sidecar = self._sidecars.get(model.name)
+        if sidecar is not None:
+            into.append((sidecar_target(model.engine.workload, pod, sidecar), self._pushed.storage))
         model.scrapes[life.name] = [
             PodScrape(
                 target,
                 life,
                 page,
                 fleet=self.fleet,
-                storage=self.storage,
+                storage=storage,
                 agenda=self.agenda,
                 start=self.setup.start,
                 before=self._observe,
             )
-            for target in targets
+            for target, storage in into
+        ]
+
+    def _pod_facts(self) -> list[PodFacts]:
+        """All pods, as a trigger that counts them sees them."""
+        return [
+            PodFacts(workload.namespace, workload.pod_labels, life.phase)
+            for model in self.models
+            for workload in (model.engine.workload,)
+            for life in model.pods.present
         ]
 
     def _observe(self) -> None:
@@ -339,18 +370,12 @@ def _replicas_at_start(model: Model, setup: Setup) -> int:
     return min(max(in_file, model.spec.min_replicas, 1), model.spec.max_replicas)
 
 
-def _queries(bundle: Bundle) -> list[Node]:
-    """Of all prometheus triggers. One that cannot be parsed fails at every look, as in KEDA."""
-    found = []
-    for application in bundle.applications:
-        if application.scaling is None:
-            continue
-        for trigger in application.scaling.triggers:
-            query = trigger.metadata.get("query")
-            if trigger.type in RECORDED and query:
-                with suppress(QueryError):
-                    found.append(parse(str(query)))
-    return found
+def _storage_for(window: float) -> Storage:
+    """A storage that remembers what queries look back at, as a cluster's Prometheus does."""
+    usual = Storage()
+    if window + LOOKBACK <= usual.retention:
+        return usual
+    return Storage(retention=window + LOOKBACK, max_bytes=_MOST_BYTES)
 
 
 def _options(setup: Setup) -> Options:

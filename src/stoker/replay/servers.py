@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from stoker.engines import SimulatedEngine
@@ -24,6 +25,7 @@ class Served:
     model: str  # on its metrics
     profile: str
     startup: Spread | Phases
+    quickest: float = 0.0  # the least that a start takes usually: of a sleeping one, if any sleep
     source: str = ""  # what its command serves, where requests call it otherwise
 
     @property
@@ -60,11 +62,18 @@ def served(workload: Workload, setup: Setup, hash_tokens: int | None) -> Served:
         limits,
         hold_timeout=setup.hold_timeout,
         hold_limit=setup.hold_limit,
+        first_token_timeout=_or_never(setup.first_token_timeout),
+        client_timeout=_or_never(setup.client_timeout),
         gap_buckets=GAP_BUCKETS,
         prefix_caching=options.enable_prefix_caching,
     )
     startup = setup.startup or Spread(options.startup, options.startup)
-    return Served(workload, server, options.name, engine.profile, startup, options.model)
+    quickest = min(startup.median, setup.wake.median) if setup.sleepers else startup.median
+    return Served(workload, server, options.name, engine.profile, startup, quickest, options.model)
+
+
+def _or_never(timeout: float | None) -> float:
+    return math.inf if timeout is None else timeout
 
 
 def _parsed(arguments: tuple[str, ...], workload: Workload) -> Options:

@@ -118,6 +118,9 @@ class Setup:
     nodes: int | None = None  # nodes that are always there; None: as many as are needed
     gpus: int | None = None  # that there are at all; None: no limit
     stopping: float = 1.0  # from SIGTERM to the end of an engine that has no requests
+    sleepers: int = 0  # replicas that sleep, at most, in place of ending when they are scaled down
+    wake: Spread = Spread(1.0, 6.0)  # from the decision to a replica that answers again
+    asleep_cost: float = 1.0  # share of its price that a sleeping replica costs
     failures: float | None = None  # mean seconds between crashes of a replica; None: none
     replicas: int | None = None  # at the start
     cold: bool = False  # these have to be started first
@@ -127,6 +130,8 @@ class Setup:
     stabilization_window: float | None = None
     hold_timeout: float = 600.0
     hold_limit: int | None = 1000
+    first_token_timeout: float | None = None  # clients go when no token has come in this time
+    client_timeout: float | None = None  # or when the answer is not whole in this time
     drain_timeout: float = 300.0
     activate_on_request: bool = True
     release: str = "vllm"

@@ -8,6 +8,7 @@ from typing import Any
 
 from stoker.reports import svg
 from stoker.reports.replay_figures import best_of, decision_text, pareto, timeline, unit_of
+from stoker.reports.sidebyside import details
 from stoker.reports.style import PATTERNS, asset
 
 Document = Mapping[str, Any]
@@ -131,10 +132,11 @@ def _run(document: Document, run: Run, *, is_open: bool) -> str:
         if decisions
         else ""
     )
+    told = f"<pre>{escape(details(run))}</pre>" if "starts" in run else ""
     attribute = " open" if is_open else ""
     return (
         f"<details{attribute}><summary><h2 style='display:inline'>{escape(run['name'])}</h2>"
-        f"</summary>{_figure(svg.draw(figure), caption)}{listed}</details>"
+        f"</summary>{_figure(svg.draw(figure), caption)}{told}{listed}</details>"
     )
 
 

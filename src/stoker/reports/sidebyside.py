@@ -73,7 +73,10 @@ def details(run: Run) -> str:
             else (f", {seconds(starts['median'])} to readiness (at most {seconds(starts['max'])})")
         )
         restarts = f", {starts['restarts']} restarts" if starts["restarts"] else ""
-        lines.append(f"starts      {starts['count']}{took}{wasted}{restarts}")
+        wakes = f" ({starts['wakes']} from sleep)" if starts["wakes"] else ""
+        lines.append(f"starts      {starts['count']}{wakes}{took}{wasted}{restarts}")
+    if run["asleep_seconds"]:
+        lines.append(f"asleep      {run['asleep_seconds']:,.0f} replica-seconds")
     following = run.get("following")
     if following is not None:
         lines.append(
@@ -97,6 +100,9 @@ def details(run: Run) -> str:
             f"held        {held['requests']:,} requests, p50 {seconds(held['p50'])}, "
             f"at most {seconds(held['max'])}"
         )
+    if run["cached_tokens"]:
+        share = run["cached_tokens"] / run["prompt_tokens"]
+        lines.append(f"cached      {share:.0%} of the prompts' tokens")
     if run["failed"]:
         reasons = ", ".join(f"{n:,} {name}" for name, n in run["failures"].items() if n)
         lines.append(f"failed      {reasons.replace('_', ' ')}")

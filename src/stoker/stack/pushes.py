@@ -94,7 +94,7 @@ class Pushes:
     def set_pods(self, pods: Iterable[tuple[Workload, tuple[Pod, ...]]]) -> None:
         """The pods that collectors are beside of."""
         self._collector.set_targets(
-            _target(workload, pod, self.sidecars[workload.name])
+            sidecar_target(workload, pod, self.sidecars[workload.name])
             for workload, some in pods
             if workload.name in self.sidecars
             for pod in some
@@ -148,7 +148,7 @@ def _sidecar(content: Mapping[str, Any], workload: Workload) -> Sidecar:
     return Sidecar(workload.name, interval, tuple(str(name) for name in _list(wanted)))
 
 
-def _target(workload: Workload, pod: Pod, sidecar: Sidecar) -> ScrapeTarget:
+def sidecar_target(workload: Workload, pod: Pod, sidecar: Sidecar) -> ScrapeTarget:
     """What the sidecar of *pod* scrapes, labelled as its processors label it."""
     labels = {
         "namespace": workload.namespace,

@@ -97,6 +97,12 @@ def detected(path: Path) -> Format:
     formats = "\n".join(f"  {known.name}: {known.says}" for known in FORMATS.values())
     if not path.is_dir() and not head:
         raise InputError("the trace is empty", place=Place(str(path)))
+    if head and {"t_seconds", "rate_rps"} <= set(head[0].strip().split(",")):
+        raise InputError(
+            "these are rates, and no requests",
+            place=Place(str(path), 1),
+            hint=f"""--synthetic "rates('{path}')" draws requests at these rates""",
+        )
     shown = f"the first line is {head[0].strip()[:60]!r}" if head else "a folder without profiles"
     raise InputError(
         f"not a trace: {shown}",

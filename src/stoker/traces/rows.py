@@ -30,13 +30,17 @@ class BadRows:
     skip: bool = False
     count: int = 0
     first: InputError | None = None
+    first_line: int | None = None
     reasons: dict[str, int] = field(default_factory=dict)
 
     def add(self, line: int | None, reason: str, row: str = "", hint: str | None = None) -> None:
         """One more. *reason* says what is wrong with all rows of its kind."""
         self.count += 1
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        if self.first is None:
+        # Cells are looked at before their order in time is: the first that is found may be later.
+        earlier = None not in (line, self.first_line) and (line or 0) < (self.first_line or 0)
+        if self.first is None or earlier:
+            self.first_line = line
             shown = f": {row.strip()[:_SHOWN]!r}" if row else ""
             self.first = InputError(f"{reason}{shown}", place=Place(self.file, line), hint=hint)
 

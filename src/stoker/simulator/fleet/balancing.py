@@ -1,8 +1,10 @@
 """Which replica gets the next request: the rules of :mod:`stoker.gateway.policy`, compiled.
 
 The one with the least outstanding requests, and of these the one whose last turn is longest ago. A
-replica that has just become ready may have few requests at first, and counts as a smaller one.
-Circuit breakers, affinity and fair turns between senders are left out. Tests hold the two equal.
+replica that has just become ready may have few requests at first, and counts as a smaller one. A
+request whose replica was lost does not go there again before a pause. Affinity and fair turns
+between senders are left out; so are circuit breakers, because a replica that ends leaves at once,
+and comes back with a closed one. Tests hold the two equal.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ from stoker.simulator.fleet.state import (
     IN_FLIGHT,
     NONE,
     PACE,
+    POD,
+    Q_LOST_FIRST,
+    Q_LOST_SECOND,
+    Q_TRIED,
     READY_AT,
     ROUTABLE,
     SLOW_START,
@@ -53,8 +59,33 @@ def _share(s: State, r: int, now: float) -> float:
 
 
 @inner
-def pick(s: State, slots: int, app: int, now: float) -> int:
-    """The replica whose turn it is, NONE when none has room."""
+def was_tried(s: State, request: int, r: int) -> bool:
+    """Whether *request* was at *r* when it was lost."""
+    tried = s.request[request, Q_TRIED]
+    if tried == 0:
+        return False
+    pod = s.number[r, POD]
+    return bool(
+        (tried & 1 and pod == s.request[request, Q_LOST_FIRST])
+        or (tried & 2 and pod == s.request[request, Q_LOST_SECOND])
+    )
+
+
+@inner
+def is_stuck(s: State, slots: int, app: int, request: int) -> bool:
+    """Whether there are replicas, and *request* was at all of them."""
+    found = False
+    for r in range(slots):
+        if s.number[r, APP] == app and s.number[r, ROUTABLE]:
+            if not was_tried(s, request, r):
+                return False
+            found = True
+    return found
+
+
+@inner
+def pick(s: State, slots: int, app: int, request: int, now: float) -> int:
+    """The replica for *request*, NONE when none has room."""
     is_plain = True
     for r in range(slots):
         if s.number[r, APP] == app and s.number[r, ROUTABLE] and _warms_up(s, r, now):
@@ -62,7 +93,7 @@ def pick(s: State, slots: int, app: int, now: float) -> int:
     best, best_score = NONE, math.inf
     for r in range(slots):
         number = s.number[r]
-        if number[APP] != app or not number[ROUTABLE]:
+        if number[APP] != app or not number[ROUTABLE] or was_tried(s, request, r):
             continue
         load = number[IN_FLIGHT]
         score = load + 1.0

@@ -17,6 +17,7 @@ from stoker.simulator.fleet import replicas, routing
 from stoker.simulator.fleet import state as at
 from stoker.simulator.fleet.counting import fine_bounds
 from stoker.simulator.fleet.handle import handle
+from stoker.simulator.fleet.holding import BUDGET_RESERVE
 from stoker.simulator.fleet.state import Ints, State
 from stoker.simulator.fleet.stepping import advance
 from stoker.simulator.profiles import EngineProfile
@@ -38,6 +39,8 @@ class Server:
     burst: int = 16  # requests that it may have at once
     pace: float = 64.0  # by how many a second that number grows
     prefix_caching: bool = True
+    first_token_timeout: float = math.inf  # how long clients wait, the same for all servers
+    client_timeout: float = math.inf  # for the whole answer
     gap_buckets: tuple[float, ...] = ()  # of the gaps between tokens; those of the first count
 
 
@@ -58,6 +61,7 @@ class Fleet:
         self._slots = 0  # used once at least
         self._now = 0.0
         self._readied = 0
+        self._pods = 0  # that there ever were
         self._gap_seconds = 0.0  # of those that had a slot before
         self._free: list[int] = []
         of = np.zeros(len(arrivals), np.int64) if apps is None else np.asarray(apps, np.int64)
@@ -74,6 +78,8 @@ class Fleet:
         slot = self._free.pop() if self._free else self._slots
         self._slots = max(self._slots, slot + 1)
         self._clear(slot, app)
+        self._pods += 1
+        self._state.number[slot, at.POD] = self._pods
         return slot
 
     def _clear(self, slot: int, app: int) -> None:
@@ -112,7 +118,9 @@ class Fleet:
         number[at.ROUTABLE] = number[at.DRAINING] = 0
         advance(self._handle, slot, now)
         replicas.abort_all(self._handle, self._slots, slot, now)
+        pod = int(number[at.POD])
         self._clear(slot, int(number[at.APP]))
+        number[at.POD] = pod
 
     def remove(self, slot: int) -> None:
         """It is gone, and its slot is free. It has no requests."""
@@ -159,7 +167,7 @@ class Fleet:
         return bool(
             self._state.world[at.NEXT] < len(self.arrivals)
             or number[:, at.IN_FLIGHT].any()
-            or self._state.app[:, at.HELD_COUNT].any()
+            or self._state.app[:, [at.HELD_COUNT, at.AGAIN_COUNT]].any()
         )
 
     # -- what can be seen ------------------------------------------------------------------------
@@ -171,7 +179,7 @@ class Fleet:
 
     def held(self, app: int) -> int:
         """Requests that wait for a replica."""
-        return int(self._state.app[app, at.HELD_COUNT])
+        return int(self._state.app[app, at.HELD_COUNT] + self._state.app[app, at.AGAIN_COUNT])
 
     def in_flight(self, slot: int) -> int:
         """Requests at a replica."""
@@ -260,6 +268,9 @@ def _rates(server: Server) -> tuple[float, ...]:
         server.hold_timeout,
         server.slow_start,
         server.pace,
+        server.first_token_timeout,
+        server.client_timeout,
+        BUDGET_RESERVE,
     )
 
 
@@ -275,7 +286,7 @@ def _limits(server: Server, hash_tokens: int | None) -> tuple[int, ...]:
         max(blocks_per_hash, 1),
         _UNLIMITED if server.hold_limit is None else server.hold_limit,
         server.burst,
-        *(0, at.NONE, at.NONE, 0),  # nobody is held
+        *(0, at.NONE, at.NONE, 0, 0, at.NONE, at.NONE),  # nobody is held
     )
 
 

@@ -6,6 +6,7 @@ import math
 
 from stoker.simulator.compiled import compiled, inner
 from stoker.simulator.fleet.batch import left
+from stoker.simulator.fleet.holding import lose
 from stoker.simulator.fleet.routing import fill
 from stoker.simulator.fleet.state import (
     ABORTS,
@@ -13,12 +14,7 @@ from stoker.simulator.fleet.state import (
     BATCH,
     BROKEN,
     CLOCKS,
-    COMING,
     DRAINED,
-    HELD,
-    HELD_COUNT,
-    HELD_HEAD,
-    HELD_TAIL,
     MINE,
     NEWEST,
     NONE,
@@ -32,7 +28,6 @@ from stoker.simulator.fleet.state import (
     Q_HASHES,
     Q_HASHES_END,
     Q_KNOWN,
-    Q_RETRIES,
     Q_SHARED,
     Q_STATUS,
     QUEUE_HEAD,
@@ -72,7 +67,6 @@ def abort_all(s: State, slots: int, r: int, now: float) -> None:
     """
     number = s.number[r]
     settle(s, r, now)
-    first, last = NONE, NONE  # a chain of those that can be sent again
     waiting = number[QUEUE_HEAD]
     for i in range(number[RUNS] + number[QUEUED]):
         if i < number[RUNS]:
@@ -80,39 +74,15 @@ def abort_all(s: State, slots: int, r: int, now: float) -> None:
         else:
             request = waiting
             waiting = s.request[request, Q_FOLLOWING]
-        if _abort(s, r, request, now):
-            s.request[request, Q_FOLLOWING] = NONE
-            if first == NONE:
-                first = request
-            else:
-                s.request[last, Q_FOLLOWING] = request
-            last = request
+        _abort(s, r, request, now)
     number[RUNS] = 0
     number[QUEUED] = 0
-    if first == NONE:
-        return
-    app = number[APP]
-    _hold_first(s, app, first, last)
-    fill(s, slots, app, now)
+    fill(s, slots, number[APP], now)
 
 
 @inner
-def _hold_first(s: State, app: int, first: int, last: int) -> None:
-    """Requests that were at a replica before are older than those that wait for their first."""
-    queue = s.app[app]
-    s.request[last, Q_FOLLOWING] = queue[HELD_HEAD] if queue[HELD_COUNT] else NONE
-    if queue[HELD_COUNT] == 0:
-        queue[HELD_TAIL] = last
-    queue[HELD_HEAD] = first
-    while first != NONE and s.request[first, Q_STATUS] == COMING:
-        s.request[first, Q_STATUS] = HELD
-        queue[HELD_COUNT] += 1
-        first = s.request[first, Q_FOLLOWING]
-
-
-@inner
-def _abort(s: State, r: int, request: int, now: float) -> bool:
-    """Forget a request that is at a replica. True: it can be sent to another one."""
+def _abort(s: State, r: int, request: int, now: float) -> None:
+    """Forget a request that is at a replica. It is sent to another one if that may be."""
     for i in range(s.request[request, Q_HASHES], s.request[request, Q_HASHES_END]):
         s.blocks[i, MINE] = 0
     s.number[r, ABORTS] += 1
@@ -121,11 +91,9 @@ def _abort(s: State, r: int, request: int, now: float) -> bool:
     if not math.isnan(s.times[request, T_FIRST]):
         s.request[request, Q_STATUS] = BROKEN
         s.times[request, T_LAST] = now
-        return False
-    s.request[request, Q_STATUS] = COMING
+        return
     s.request[request, Q_COMPUTED] = 0
     s.request[request, Q_SHARED] = 0
     s.request[request, Q_KNOWN] = 0
     s.times[request, T_SCHEDULED] = math.nan
-    s.request[request, Q_RETRIES] += 1
-    return True
+    lose(s, r, request, now)

@@ -9,7 +9,19 @@ import numpy as np
 from stoker.simulator.compiled import compiled, inner
 from stoker.simulator.fleet.balancing import pick, room_at
 from stoker.simulator.fleet.batch import enqueue
+from stoker.simulator.fleet.holding import (
+    append,
+    count_in,
+    next_timer,
+    pause_if_stuck,
+    take_again,
+    tick,
+    waiting,
+)
+from stoker.simulator.fleet.patience import give_up, next_giving_up
 from stoker.simulator.fleet.state import (
+    AGAIN_COUNT,
+    AGAIN_HEAD,
     APP,
     COMING,
     DRAINED,
@@ -19,8 +31,6 @@ from stoker.simulator.fleet.state import (
     HELD_COUNT,
     HELD_HEAD,
     HELD_LIMIT,
-    HELD_TAIL,
-    HOLD_TIMEOUT,
     IN_FLIGHT,
     NEXT,
     NONE,
@@ -37,7 +47,6 @@ from stoker.simulator.fleet.state import (
     T_ARRIVED,
     T_LAST,
     T_SENT,
-    TIMED_OUT,
     TURN,
     TURNS,
     State,
@@ -60,19 +69,18 @@ def run(s: State, slots: int, since: float, until: float) -> float:
         arrival = s.times[request, T_ARRIVED] if request < len(s.times) else math.inf
         stop = min(arrival, until)
         filling, app = _next_filling(s, slots, now)
-        if filling < stop:
-            drained = _advance_draining(s, slots, filling)
-            if drained < math.inf:
-                return drained
-            now = filling
-            after = np.nextafter(now, math.inf)  # with what happens at that moment
-            _advance_routable(s, slots, app, after)
-            _expire(s, app, now)
-            fill(s, slots, app, now)
-            continue
-        drained = _advance_draining(s, slots, stop)
+        giving_up = next_giving_up(s)
+        first = min(filling, giving_up, stop)
+        drained = _advance_draining(s, slots, first)
         if drained < math.inf:
             return drained
+        if first < stop:
+            now = max(now, first)
+            if giving_up <= filling:
+                _let_go(s, slots, now)
+            else:
+                _refill(s, slots, app, now)
+            continue
         now = stop
         if arrival >= until:
             break
@@ -118,9 +126,9 @@ def _next_filling(s: State, slots: int, now: float) -> tuple[float, int]:
     """When the first of those that wait may be sent, or gives up; and of which application."""
     first, which = math.inf, NONE
     for app in range(len(s.app)):
-        if not s.app[app, HELD_COUNT]:
+        if not waiting(s, app):
             continue
-        soonest = s.times[s.app[app, HELD_HEAD], T_ARRIVED] + s.rate[app, HOLD_TIMEOUT]
+        soonest = next_timer(s, app)
         for r in range(slots):
             if s.number[r, APP] == app and s.number[r, ROUTABLE]:
                 soonest = min(soonest, next_event(s, r), room_at(s, r, now))
@@ -130,27 +138,38 @@ def _next_filling(s: State, slots: int, now: float) -> tuple[float, int]:
 
 
 @inner
+def _refill(s: State, slots: int, app: int, now: float) -> None:
+    """Give up those that waited too long, and send those for whom there is room."""
+    after = np.nextafter(now, math.inf)  # with what happens at that moment
+    _advance_routable(s, slots, app, after)
+    tick(s, app, now)
+    fill(s, slots, app, now)
+
+
+@inner
+def _let_go(s: State, slots: int, now: float) -> None:
+    """A client goes. Another one may have the place that it leaves."""
+    app = give_up(s, now)
+    if app != NONE and waiting(s, app):
+        _advance_routable(s, slots, app, now)
+        fill(s, slots, app, now)
+
+
+@inner
 def _arrive(s: State, slots: int, request: int, now: float) -> None:
     """A new request, when the replicas that it may go to were advanced to *now*."""
     app = s.request[request, Q_APP]
-    queue = s.app[app]
-    if not queue[HELD_COUNT]:
-        r = pick(s, slots, app, now)
+    count_in(s, app)
+    if not waiting(s, app):
+        r = pick(s, slots, app, request, now)
         if r != NONE:
             send(s, r, request, now)
             return
-    if queue[HELD_COUNT] >= queue[HELD_LIMIT]:
+    if waiting(s, app) >= s.app[app, HELD_LIMIT]:
         s.request[request, Q_STATUS] = REFUSED
         s.times[request, T_LAST] = now
         return
-    s.request[request, Q_STATUS] = HELD
-    s.request[request, Q_FOLLOWING] = NONE
-    if queue[HELD_COUNT] == 0:
-        queue[HELD_HEAD] = request
-    else:
-        s.request[queue[HELD_TAIL], Q_FOLLOWING] = request
-    queue[HELD_TAIL] = request
-    queue[HELD_COUNT] += 1
+    append(s, app, request, HELD_COUNT)
     fill(s, slots, app, now)
 
 
@@ -171,25 +190,29 @@ def send(s: State, r: int, request: int, now: float) -> None:
 def fill(s: State, slots: int, app: int, now: float) -> None:
     """Send those that wait, as long as there is room. The replicas were advanced to *now*."""
     queue = s.app[app]
+    if queue[AGAIN_COUNT]:
+        _send_again(s, slots, app, now)
     while queue[HELD_COUNT]:
-        r = pick(s, slots, app, now)
+        request = queue[HELD_HEAD]
+        r = pick(s, slots, app, request, now)
         if r == NONE:
             return
-        request = queue[HELD_HEAD]
         queue[HELD_HEAD] = s.request[request, Q_FOLLOWING]
         queue[HELD_COUNT] -= 1
         send(s, r, request, now)
 
 
 @inner
-def _expire(s: State, app: int, now: float) -> None:
-    """Give up those that have waited too long."""
-    queue = s.app[app]
-    while queue[HELD_COUNT]:
-        request = queue[HELD_HEAD]
-        if s.times[request, T_ARRIVED] + s.rate[app, HOLD_TIMEOUT] > now:
-            return
-        queue[HELD_HEAD] = s.request[request, Q_FOLLOWING]
-        queue[HELD_COUNT] -= 1
-        s.request[request, Q_STATUS] = TIMED_OUT
-        s.times[request, T_LAST] = now
+def _send_again(s: State, slots: int, app: int, now: float) -> None:
+    """Those that were at a replica before; one that finds none does not hold up the others."""
+    before, request = NONE, s.app[app, AGAIN_HEAD]
+    while request != NONE:
+        following = s.request[request, Q_FOLLOWING]
+        r = pick(s, slots, app, request, now)
+        if r == NONE:
+            pause_if_stuck(s, slots, app, request, now)
+            before = request
+        else:
+            take_again(s, app, before, request)
+            send(s, r, request, now)
+        request = following

@@ -18,10 +18,11 @@ NONE: Final = -1  # no request, no replica
 NOT_DECODING: Final = -(2**62)  # in place of Q_BASE
 
 # What becomes of a request.
-COMING, HELD, WAITING, RUNNING, DONE, BROKEN, TIMED_OUT, REFUSED, TOO_LONG = range(9)
+COMING, HELD, WAITING, RUNNING, DONE = range(5)
+BROKEN, TIMED_OUT, REFUSED, TOO_LONG, ABANDONED, LOST = range(5, 11)
 STATUSES: Final = (
     *("coming", "held", "waiting", "running", "done"),
-    *("broken", "timed_out", "refused", "too_long"),
+    *("broken", "timed_out", "refused", "too_long", "abandoned", "lost"),
 )
 
 # What a replica is doing: nothing, about to begin, a step with prompts in it, a run of decode steps
@@ -29,7 +30,11 @@ IDLE, WAKING, MIXED, DECODING = range(4)
 
 # Columns of `times`, by request: seconds, NaN while it has not happened.
 T_ARRIVED, T_SENT, T_SCHEDULED, T_FIRST, T_LAST = range(5)
-TIMES: Final = 5
+T_TOKEN: Final = 5  # the newest token of a request that was abandoned
+# Of a request whose replica was lost: since when it waits again, until when those that failed it
+# get nothing of it, and the seconds that it waited at the gateway before it was sent.
+T_SINCE, T_RESUMES, T_WAITED = range(6, 9)
+TIMES: Final = 9
 
 # Columns of `request`.
 (
@@ -51,8 +56,12 @@ TIMES: Final = 5
     Q_KNOWN,  # how many of these were offered to the cache
     Q_SHARED,  # how many of these are shared
     Q_RETRIES,
-) = range(18)
-QUANTITIES: Final = 18
+    Q_LOST_FIRST,  # pods that were lost with it
+    Q_LOST_SECOND,
+    Q_TRIED,  # which of these it does not go to: 1, 2, or both
+    Q_PAUSES,  # how often it waited for a second chance
+) = range(22)
+QUANTITIES: Final = 22
 
 # Columns of `blocks`, by prompt block of a request.
 CONTENT, MINE = range(2)  # the number of its hash, and whether the request holds it as a shared one
@@ -101,22 +110,27 @@ CACHES: Final = 3
     PREEMPTIONS,
     SUCCESSES,
     ABORTS,
-) = range(30)
-NUMBERS: Final = 30
+    POD,  # a number of its own; that of a container that is started anew stays the same
+) = range(31)
+NUMBERS: Final = 31
 
 # Columns of `rate`: milliseconds, by application.
 WEIGHTS, PREFILL, SEQUENCE, KV = range(4)
 HOLD_TIMEOUT, SLOW_START, PACE = range(4, 7)  # of the gateway: seconds, and requests a second
-RATES: Final = 7
+PATIENCE: Final = 7  # of clients, the same for all: for the first token, and for the last
+BUDGET: Final = 9  # of retries: what is left
+RATES: Final = 10
 
 # Columns of `app`: limits of its engines, and its queue at the gateway.
 MAX_SEQS, MAX_TOKENS, CAPACITY, BLOCK, CHUNKED, BLOCKS_PER_HASH, HELD_LIMIT, BURST = range(8)
 HELD_COUNT, HELD_HEAD, HELD_TAIL, PUSH = range(8, 12)
-APPS: Final = 12
+AGAIN_COUNT, AGAIN_HEAD, AGAIN_TAIL = range(12, 15)  # those that were at a replica before
+APPS: Final = 15
 
 # Elements of `world`.
 NEXT, TURNS, EVENT, FIRSTS, ENDS = range(5)
-WORLD: Final = 5
+GIVING_UP: Final = 5  # the request whose client gives up next: without a first token, or a last
+WORLD: Final = 7
 NOTHING, REPLICA_DRAINED, REQUEST_HELD = range(3)  # EVENT: why `run` came back early
 
 
