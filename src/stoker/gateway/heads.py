@@ -16,7 +16,7 @@ import orjson
 from stoker.gateway.headers import is_request_id
 
 _LONGEST: Final = 4096  # bytes of a head that is remembered
-_MOST: Final = 256  # heads; then all are forgotten, for most were of yesterday's clients
+_MOST: Final = 256  # heads
 _DIGITS: Final = 9
 _TITLE: Final = b"\r\nContent-Length: "
 _LOWER: Final = b"\r\ncontent-length: "
@@ -163,12 +163,17 @@ class AnswerHead:
 
 
 class RequestHeads:
-    """Heads of requests that came before, by `Outline.key`."""
+    """Heads of requests that came before, by `Outline.key`.
 
-    __slots__ = ("_heads",)
+    Args:
+        most: How many; then all are forgotten, for most were of clients that are gone.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_heads", "_most")
+
+    def __init__(self, most: int = _MOST) -> None:
         self._heads: dict[bytes, RequestHead] = {}
+        self._most = most
 
     def find(self, key: bytes) -> RequestHead | None:
         """The head with *key*."""
@@ -176,9 +181,10 @@ class RequestHeads:
 
     def learn(self, key: bytes, head: RequestHead) -> None:
         """*head* has been read and has *key*."""
-        if len(self._heads) >= _MOST:
+        if len(self._heads) >= self._most:
             self._heads.clear()
-        self._heads[key] = head
+        if self._most:
+            self._heads[key] = head
 
     def forget(self) -> None:
         """Heads have API keys: they are not kept for longer than they are of use."""
@@ -186,12 +192,13 @@ class RequestHeads:
 
 
 class AnswerHeads:
-    """Heads of answers that came before, by `Outline.key`."""
+    """Heads of answers that came before, by `Outline.key`; *most* as of requests."""
 
-    __slots__ = ("_heads",)
+    __slots__ = ("_heads", "_most")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST) -> None:
         self._heads: dict[bytes, AnswerHead] = {}
+        self._most = most
 
     def find(self, key: bytes) -> AnswerHead | None:
         """The head with *key*."""
@@ -199,6 +206,7 @@ class AnswerHeads:
 
     def learn(self, key: bytes, head: AnswerHead) -> None:
         """*head* has been read and has *key*."""
-        if len(self._heads) >= _MOST:
+        if len(self._heads) >= self._most:
             self._heads.clear()
-        self._heads[key] = head
+        if self._most:
+            self._heads[key] = head

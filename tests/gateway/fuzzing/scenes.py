@@ -1,7 +1,8 @@
-"""Two scenes, and what must be true of them whatever was drawn.
+"""Three scenes, and what must be true of them whatever was drawn.
 
 `play`: clients, replicas, time and the control process do anything in any order. `compare`: what
-one client hears does not depend on how its bytes and those of its replica were cut.
+one client hears does not depend on how its bytes and those of its replica were cut. `remember`: a
+head that was read before is taken as one that is read again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tests.gateway.fuzzing.readers import (
     requests_by_llhttp,
 )
 from tests.gateway.fuzzing.world import Loop, Wire, World, run, turns
+
+from stoker.gateway.heads import AnswerHeads, RequestHeads
 
 _Answer = Callable[[Seen], tuple[list[bytes], bool]]
 
@@ -210,26 +213,13 @@ def remember(rng: Random) -> None:
     assert remembered == anew, f"{remembered}\n{anew}\n{requests}"
 
 
-class _Nothing:
-    """Heads that are never found."""
-
-    def find(self, _key: bytes) -> None:
-        return None
-
-    def learn(self, _key: bytes, _head: object) -> None:
-        pass
-
-    def forget(self) -> None:
-        pass
-
-
 async def _conversation(
     loop: Loop, requests: list[bytes], answers: Random, *, forget: bool
 ) -> object:
     """Each request when the one before has its answer; what was said and what was counted."""
     world = World(loop)
     if forget:
-        world.plane.request_heads = world.plane.answer_heads = _Nothing()
+        world.plane.request_heads, world.plane.answer_heads = RequestHeads(0), AnswerHeads(0)
     replicas: list[Replica] = []
 
     def answer(one: Seen) -> tuple[list[bytes], bool]:
