@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from stoker.cli.traffic import read, synthetic
 from stoker.errors import InputError, Place
 from stoker.replay.document import document, notes_of
 from stoker.replay.job import Job, Traffic, begin, compared, execute_all, finish, seeds
+from stoker.replay.moments import NO_MOMENTS, Moments, first_request, read_moments
 from stoker.replay.requests import check_requests_file, write_requests
 from stoker.replay.result import Json, Judging
 from stoker.replay.setup import DEFAULT_START, Setup, Spread, parse_startup
@@ -40,7 +42,7 @@ def run_replay(flags: Flags) -> None:
     judging = Judging(
         Slo.parse(flags["slo"]), flags["price"], flags["baselines"], flags["flap_window"]
     )
-    traffic = _traffic(flags)
+    traffic = _traffic(flags, setup.moments)
     jobs = _jobs(flags, setup, judging, len(traffic))
     if (flags["ticks"] or flags["requests"]) and len(jobs) > 1:
         raise InputError(
@@ -78,12 +80,15 @@ def _check_files(flags: Flags) -> None:
 
 
 def _setup(flags: Flags) -> Setup:
+    moments = NO_MOMENTS if flags["moments"] is None else read_moments(flags["moments"])
+    start = next(at for at in (flags["start"], moments.start, DEFAULT_START) if at is not None)
     return Setup(
         startup=None if flags["startup"] is None else parse_startup(flags["startup"]),
         scheduling=Spread.parse(flags["scheduling"]),
         node_startup=Spread.parse(flags["node_startup"]),
         cold=flags["cold_start"],
-        start=DEFAULT_START if flags["start"] is None else flags["start"],
+        start=start,
+        moments=moments,
         settings=settings_of(flags),
         **{
             name: flags[name]
@@ -96,13 +101,14 @@ def _setup(flags: Flags) -> Setup:
     )  # fmt: skip
 
 
-def _traffic(flags: Flags) -> list[Traffic]:
+def _traffic(flags: Flags, moments: Moments) -> list[Traffic]:
     found = []
     for path in flags["traces"]:
         chunks = read(
             path, trace_format=flags["trace_format"], skip_bad_rows=flags["skip_bad_rows"]
         )
-        found.append(Traffic(path.name, _cut(joined(chunks), flags, str(path))))
+        arrivals = _cut(joined(chunks), flags, str(path))
+        found.append(Traffic(path.name, arrivals.shifted(_lead(flags, moments, path))))
     if flags["synthetic"]:
         chunks_ = synthetic(
             flags["synthetic"],
@@ -112,8 +118,17 @@ def _traffic(flags: Flags) -> list[Traffic]:
             output_tokens=flags["output_tokens"],
             lengths_from=flags["lengths_from"],
         )
-        found.append(Traffic(flags["synthetic"], _cut(joined(chunks_), flags, "--synthetic")))
+        arrivals = _cut(joined(chunks_), flags, "--synthetic")
+        found.append(Traffic(flags["synthetic"], arrivals.shifted(flags["lead"] or 0.0)))
     return found
+
+
+def _lead(flags: Flags, moments: Moments, trace: Path) -> float:
+    """From the start to the first request: as it was, if both files are of one run."""
+    if flags["lead"] is not None:
+        return float(flags["lead"])
+    came = first_request(trace)
+    return 0.0 if moments.start is None or came is None else max(came - moments.start, 0.0)
 
 
 def _cut(arrivals: Arrivals, flags: Flags, name: str) -> Arrivals:

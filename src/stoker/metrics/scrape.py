@@ -75,11 +75,17 @@ class Scraper:
     """Scrapes the targets that it was told, into *storage*."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, *, on_page: Callable[[], None] = lambda: None
+        self,
+        storage: Storage,
+        clock: Clock,
+        *,
+        on_page: Callable[[], None] = lambda: None,
+        on_target: Callable[[ScrapeTarget, float], None] = lambda _target, _first: None,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._on_page = on_page
+        self._on_target = on_target  # told of a new one, and when it is scraped first
         self._subjects: dict[ScrapeTarget, _Subject] = {}
         self._pushed: dict[Labels, Feed] = {}
         self._changed = asyncio.Event()
@@ -103,7 +109,9 @@ class Scraper:
                     honor_timestamps=target.honor_timestamps,
                     metric_relabelings=target.metric_relabelings,
                 )
-                self._subjects[target] = _Subject(target, feed, now + target.offset())
+                first = now + target.offset()
+                self._subjects[target] = _Subject(target, feed, first)
+                self._on_target(target, first)
         self._changed.set()
 
     def targets(self) -> list[TargetStatus]:

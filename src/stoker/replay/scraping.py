@@ -46,7 +46,10 @@ class PodScrape:
             for name in (UP, DURATION, SAMPLES)
             if page.demand.has(name)
         ]
-        agenda.at(agenda.now + target.offset(), self._scrape)
+
+    def begin(self, after: float) -> None:
+        """Scrape for the first time in *after* seconds, then at every interval."""
+        self._agenda.at(self._agenda.now + after, self._scrape)
 
     def _scrape(self) -> None:
         if self._life.gone is not None:

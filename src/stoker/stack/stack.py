@@ -65,7 +65,8 @@ class Stack:
         self.changes = Changes()
         self.events = EventLog()
         self.storage = Storage()
-        self.scraper = Scraper(self.storage, clock)
+        self.on_target: list[Callable[[ScrapeTarget, float], None]] = []
+        self.scraper = Scraper(self.storage, clock, on_target=self._targeted)
         self._start_ups = StartUps()
         self.gateway = Gateway(
             options.state_dir,
@@ -282,6 +283,10 @@ class Stack:
             scaled = application.autoscaling
             if scaled is not None and scaled.waker is not None:
                 scaled.waker.written(names)
+
+    def _targeted(self, target: ScrapeTarget, first: float) -> None:
+        for tell in self.on_target:
+            tell(target, first)
 
     def _scrape_targets(self) -> list[ScrapeTarget]:
         return scrape_targets(
