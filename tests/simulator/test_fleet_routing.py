@@ -56,7 +56,7 @@ class Reference:
                 for name, engine in self.engines.items()
                 if (event := engine.next_event()) is not None
             ]
-            timer = self.policy.next_timer(self._now)
+            timer = self.policy.next_timer(self._asked)
             if timer is not None:
                 due.append((max(timer, self._now), 1, ""))
             if not due or min(due)[0] >= limit:
@@ -74,9 +74,10 @@ class Reference:
                     self._do(self.policy.done(request, time), time)
 
     _now = 0.0
+    _asked = 0.0  # when the policy was told something, and its timer set anew
 
     def _do(self, actions, time):
-        self._now = time
+        self._now = self._asked = time
         for action in actions:
             if isinstance(action, Dispatch):
                 i = action.request.owner
