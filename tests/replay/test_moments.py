@@ -11,7 +11,7 @@ from stoker.cli.narration import JsonNarrator
 from stoker.errors import InputError
 from stoker.events import Event, ObjectRef
 from stoker.metrics.sample import Labels
-from stoker.metrics.scrape import ScrapeTarget
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.replay.job import begin
 from stoker.replay.moments import Moments, first_request, read_moments
 from stoker.replay.setup import Setup

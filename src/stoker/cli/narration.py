@@ -13,7 +13,7 @@ from stoker.cli.findings import finding_text
 from stoker.clock import local_time, rfc3339
 from stoker.errors import StokerError
 from stoker.events import Event
-from stoker.metrics.scrape import ScrapeTarget
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.stack.applications import RunningApplication
 from stoker.stack.stack import Stack
 from stoker.tick import Tick

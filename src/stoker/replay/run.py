@@ -293,14 +293,16 @@ class Run:
 
     def _samples(self, model: Model, now: float) -> Samples:
         """What step 1 has to offer."""
-        scrapes = [scrape for ones in model.scrapes.values() for scrape in ones]
-        times = [scrape.last for scrape in scrapes if scrape.last is not None]
-        up = sum(any(scrape.is_up for scrape in ones) for ones in model.scrapes.values())
-        return Samples(
-            replicas_scraped=up,
-            series=sum(scrape.series for scrape in scrapes),
-            newest_age=now - max(times) if times else None,
-        )
+        up, series, newest = 0, 0, None
+        for scrapes in model.scrapes.values():
+            is_up = False
+            for scrape in scrapes:
+                is_up = is_up or scrape.is_up
+                series += scrape.series
+                if scrape.last is not None and (newest is None or scrape.last > newest):
+                    newest = scrape.last
+            up += is_up
+        return Samples(up, series, None if newest is None else now - newest)
 
     def _gateway_page(self) -> list[tuple[dict[str, str], float]]:
         """What the gateway shows now."""

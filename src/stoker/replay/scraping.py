@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from stoker.metrics.feed import DURATION, SAMPLES, UP
 from stoker.metrics.relabel import relabelled
 from stoker.metrics.sample import METRIC_NAME, Labels
-from stoker.metrics.scrape import ScrapeTarget
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.replay.agenda import Agenda
 from stoker.replay.exposition import EnginePage

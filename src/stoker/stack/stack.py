@@ -21,7 +21,8 @@ from stoker.events import EventLog, ObjectRef
 from stoker.gateway.server import Backend, Gateway
 from stoker.gateway.wire import WorkerConfig
 from stoker.metrics.sample import Labels
-from stoker.metrics.scrape import Scraper, ScrapeTarget
+from stoker.metrics.scrape import Scraper
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.resources import Application, Bundle
 from stoker.scaling.decision import Decision

@@ -8,6 +8,8 @@ Without Numba the handle is the tuple itself.
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,30 +57,42 @@ else:
             self.arrays = state
             self.table = np.zeros((len(state), _WORDS), np.int64)
             for row, array, type_ in zip(self.table, state, _ARRAYS.values(), strict=True):
-                if not array.flags.c_contiguous or array.ndim != type_.ndim:
+                known = array.ndim == type_.ndim and str(array.dtype) == str(type_.dtype)
+                if not (known and array.flags.c_contiguous):
                     raise ValueError(f"compiled functions expect {type_}, not {array.shape}")
                 row[0] = array.ctypes.data
                 row[1 : 1 + array.ndim] = array.shape
             self.address = self.table.ctypes.data
 
-    class HandleType(types.Type):
+    def _sources() -> int:
+        """Changes with any of the compiled modules.
+
+        Machine code is kept by the types of its arguments and the age of its own file, and what it
+        calls in others is part of it: the type tells that they have changed.
+        """
+        digest = 0
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            digest = zlib.crc32(path.read_bytes(), digest)
+        return digest
+
+    class StateType(types.Type):
         """Its attributes are the arrays."""
 
         def __init__(self) -> None:
-            super().__init__(name="FleetState")
+            super().__init__(name=f"FleetState{_sources():08x}")
 
-    _TYPE = HandleType()
+    _TYPE = StateType()
 
     @typeof_impl.register(Handle)  # type: ignore[untyped-decorator]
     def _type_of(_value: Any, _context: Any) -> Any:
         return _TYPE
 
-    @register_model(HandleType)
+    @register_model(StateType)
     class _Model(models.PrimitiveModel):
         def __init__(self, manager: Any, type_: Any) -> None:
             super().__init__(manager, type_, ir.IntType(64))
 
-    @unbox(HandleType)  # type: ignore[untyped-decorator]
+    @unbox(StateType)  # type: ignore[untyped-decorator]
     def _unbox(_type: Any, value: Any, context: Any) -> Any:
         address = context.pyapi.object_getattr_string(value, "address")
         native = context.pyapi.long_as_longlong(address)
@@ -89,12 +103,12 @@ else:
 
     @infer_getattr
     class _Attributes(AttributeTemplate):
-        key = HandleType
+        key = StateType
 
         def generic_resolve(self, _type: Any, field: str) -> Any:
             return _ARRAYS.get(field)
 
-    @lower_getattr_generic(HandleType)  # type: ignore[untyped-decorator]
+    @lower_getattr_generic(StateType)  # type: ignore[untyped-decorator]
     def _get(context: Any, builder: Any, _type: Any, address: Any, field: str) -> Any:
         """The array of a field, that nobody counts references of."""
         type_, word = _ARRAYS[field], ir.IntType(64)
