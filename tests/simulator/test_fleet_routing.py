@@ -56,7 +56,7 @@ class Reference:
                 for name, engine in self.engines.items()
                 if (event := engine.next_event()) is not None
             ]
-            timer = self.policy.next_timer(self._asked)
+            timer = self.policy.next_timer(self._now)
             if timer is not None:
                 due.append((max(timer, self._now), 1, ""))
             if not due or min(due)[0] >= limit:
@@ -72,12 +72,13 @@ class Reference:
                     request = self.flying.pop(int(token.request_id))
                     self.ended[int(token.request_id)] = time
                     self._do(self.policy.done(request, time), time)
+            # a replay looks for room at the end of each step, too
+            self._do(self.policy.tick(time), time)
 
     _now = 0.0
-    _asked = 0.0  # when the policy was told something, and its timer set anew
 
     def _do(self, actions, time):
-        self._now = self._asked = time
+        self._now = time
         for action in actions:
             if isinstance(action, Dispatch):
                 i = action.request.owner
