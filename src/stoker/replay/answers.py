@@ -95,13 +95,14 @@ class _Memory:
         self._selectors = tuple(selectors_of(node)) if is_timeless(node) else None
         self._selections: tuple[Selection, ...] = ()
         self._known: dict[tuple[bytes, ...], QueryAnswer] = {}
-        self._newest: QueryAnswer | None = None  # holds until then, while nothing is stored
-        self._until_ms = 0
+        self._newest: QueryAnswer | None = None  # holds between these, while nothing is stored
+        self._since_ms = self._until_ms = 0
         self._version = -1
 
     def answer(self, now: float) -> QueryAnswer:
-        """The answer at *now*, which does not go back."""
-        if self._version == self._storage.version and to_ms(now) < self._until_ms:
+        """The answer at *now*."""
+        is_same = self._version == self._storage.version
+        if is_same and self._since_ms <= to_ms(now) < self._until_ms:
             assert self._newest is not None  # noqa: S101 - it is of this version
             return _at(self._newest, now)
         self._version, self._until_ms = self._storage.version, 0
@@ -141,7 +142,7 @@ class _Memory:
                 until_ms = min(until_ms, int(times.min()) + _LOOKBACK_MS)
             present = (times > now_ms - _LOOKBACK_MS) & (values.view("int64") != STALE_BITS)
             key += [values.tobytes(), present.tobytes()]
-        self._until_ms = until_ms  # then the oldest one is forgotten
+        self._since_ms, self._until_ms = now_ms, until_ms  # then the oldest one is forgotten
         return tuple(key)
 
     def _evaluate(self, now: float) -> QueryAnswer:
