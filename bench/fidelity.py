@@ -1,113 +1,187 @@
-"""A live run on the simulated server against a replay of the same file and trace.
+"""Live runs on the simulated server against replays of the same files, trace and moments.
 
-    python bench/fidelity.py TRACE [SECONDS]
+    python bench/fidelity.py TRACE [ROUNDS] [SECONDS]
 
-Takes as long as the traffic and two minutes more. Prints decisions and latencies side by side.
+All settings below are run at once, ROUNDS times, and every run is printed. A round takes as long as
+the traffic and two minutes more; a run needs a sixth of a core. KEEP=DIR keeps what was recorded,
+and `python bench/fidelity.py TRACE DIR/0/corrected` replays that again.
+
+Each run is replayed three times: from its own recording, from the trace that was sent, both with
+the run's moments, and as somebody would who knows nothing of the run.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from stoker.clock import pause, wall_time
+from stoker.clock import pause
+from stoker.replay.moments import first_request, read_moments
 
-FILE = str(Path(__file__).parent.parent / "examples" / "01-production-stack" / "values.yaml")
-SEATS, STARTUP, WINDOW = 16, 20.0, 180.0
-GATEWAY = 18_321
-COUNTER = "vllm:num_incoming_requests_total"
+EXAMPLE = Path(__file__).parent.parent / "examples" / "01-production-stack"
+# Said before any was run: the tutorial's file as it was published, the corrected one, and the
+# corrected one made as touchy as it gets.
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "corrected": (str(EXAMPLE / "values.yaml"),),
+    "published": (str(EXAMPLE / "as-published.yaml"),),
+    "window-60s": (str(EXAMPLE / "values.yaml"), "--stabilization-window", "60s"),
+}
+SEATS, STARTUP = "16", 20.0
+PROCESS = 0.2  # seconds until a process has begun to count its start-up
+LATER = STARTUP + 15.0  # when the traffic begins: the first replica is ready
+SYNC = 15.0
+STOKER = (sys.executable, "-m", "stoker")
+LATENCIES = (  # as `stoker load` and `stoker replay` call them
+    ("ttft", "ttft", "mean"),
+    ("ttft", "ttft", "p50"),
+    ("ttft", "ttft", "p95"),
+    ("inter_token_latency", "itl", "p50"),
+    ("inter_token_latency", "itl", "p95"),
+    ("end_to_end", "e2e", "p50"),
+    ("end_to_end", "e2e", "p95"),
+)
+
+
+class Look(NamedTuple):
+    """What was wanted and what was ready, after a poll or a sync."""
+
+    time: float
+    wanted: int
+    ready: int
 
 
 def main() -> None:
-    """Run both and print."""
-    trace, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
-    with tempfile.TemporaryDirectory() as folder:
-        created, began, looks, live = live_run(trace, seconds, Path(folder))
-    replayed = replay(trace, seconds, began - created)
-    offset = began - created
-    print(f"{'':<12} {'live':>10} {'replay':>10}")
-    for name, ours in (("ttft", "ttft"), ("inter_token_latency", "itl"), ("end_to_end", "e2e")):
-        for percentile in ("p50", "p95", "mean"):
-            a, b = live[name][percentile], replayed[ours][percentile]
-            print(f"{ours} {percentile:<7} {a:>10.4f} {b:>10.4f} {b / a - 1:+8.1%}")
-    print("decisions, seconds after the first request:")
-    print("  live   " + ", ".join(f"{at - began:.0f}: {to}" for at, to in looks))
-    decided = [(one["time"] - offset, one["to"]) for one in replayed["decisions"]]
-    print("  replay " + ", ".join(f"{at:.0f}: {to}" for at, to in decided))
+    """Run and print."""
+    given = sys.argv[1:]
+    trace, what, seconds = (*given, *("", "1", "600")[len(given) :])
+    print(HEAD)
+    if not what.isdigit():
+        print(rows(what, Path(what), trace, seconds))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        for number in range(int(what)):
+            top = Path(os.environ.get("KEEP", temporary)) / str(number)
+            folders = {name: top / name for name in SETTINGS}
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda name: live(name, folders[name], trace, seconds), folders))  # noqa: B023
+            for name, folder in folders.items():
+                print(rows(name, folder, trace, seconds), flush=True)
 
 
-def live_run(trace: str, seconds: float, folder: Path):  # noqa: ANN201
-    """When KEDA first looked, when the first request came, decisions, and the load's report."""
-    stoker = [sys.executable, "-m", "stoker"]
-    output = folder / "up.jsonl"
-    with output.open("w") as file:
-        up = subprocess.Popen(
-            [
-                *(*stoker, "up", FILE, "--engine", "simulated", "-o", "json"),
-                *("--max-num-seqs", str(SEATS), "--startup", f"{STARTUP:g}s"),
-                *("--stabilization-window", f"{WINDOW:g}s", "--gateway-port", str(GATEWAY)),
-                *("--prometheus-port", "0", "--state-dir", str(folder / "state")),
-            ],
-            stdout=file,
-        )
+def live(name: str, folder: Path, trace: str, seconds: str) -> None:
+    """One live run, with what it printed and recorded in *folder*."""
+    folder.mkdir(parents=True)
+    said = folder / "up.jsonl"
+    (folder / "flags.json").write_text(json.dumps(SETTINGS[name]))
+    with said.open("w") as file:
+        command = (*STOKER, "up", *SETTINGS[name], "--engine", "simulated", "--output", "json")
+        ports = ("--gateway-port", "0", "--prometheus-port", "0")
+        engine = ("--max-num-seqs", SEATS, "--startup", f"{STARTUP:g}s")
+        files = ("--state-dir", str(folder / "state"), "--record", str(folder / "record.jsonl"))
+        up = subprocess.Popen([*command, *ports, *engine, *files], stdout=file)
         try:
-            pause(STARTUP + 15.0)
-            load = subprocess.Popen(
-                [
-                    *(*stoker, "load", f"http://127.0.0.1:{GATEWAY}", "--trace", trace),
-                    *("--duration", f"{seconds:g}", "--output", "json"),
-                ],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            began = first_request()
-            report, _ = load.communicate()
-            pause(5.0)
+            pause(LATER)
+            (url,) = [one["gateway"] for one in lines(said) if one["type"] == "started"]
+            load = [*STOKER, "load", url, "--trace", trace, "--duration", seconds]
+            with (folder / "load.json").open("w") as report:
+                subprocess.run([*load, "--output", "json"], stdout=report, check=True)
+            pause(SYNC)
         finally:
             up.terminate()
             up.wait()
-    ticks = [json.loads(line) for line in output.read_text().splitlines()]
-    ticks = [one for one in ticks if one["type"] == "tick"]
-    changed = [one for one in ticks if one["decision"]["replicas"] != one["decision"]["was"]]
-    looks = [(one["time"], one["decision"]["replicas"]) for one in changed]
-    return ticks[0]["time"], began, looks, json.loads(report)
 
 
-def first_request() -> float:
-    """When the gateway counted the first one."""
-    while True:
-        with urllib.request.urlopen(f"http://127.0.0.1:{GATEWAY}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
-        if any(line.startswith(COUNTER) and not line.endswith(" 0") for line in lines):
-            return wall_time()
-        pause(0.02)
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def replay(trace: str, seconds: float, offset: float):  # noqa: ANN201
-    """The same, with the same time before the first request."""
-    from stoker.replay.job import Job, Traffic, begin, finish
-    from stoker.replay.result import Judging
-    from stoker.replay.setup import Setup, Spread
-    from stoker.replay.slo import DEFAULT, Slo
-    from stoker.scaling.settings import ControllerSettings
-    from stoker.traces.reading import load, read
+HEAD = (
+    "| run | TTFT mean | p50 | p95 | ITL p50 | p95 | E2E p50 | p95 | changes, and when | within |\n"
+    f"|---|{'---:|' * 7}---|---|"
+)
 
-    arrivals = load(read(Path(trace)))
-    arrivals = arrivals.shifted(-float(arrivals.times[0])).between(0.0, seconds).shifted(offset)
-    setup = Setup(
-        max_num_seqs=SEATS,
-        startup=Spread(STARTUP + 0.6, STARTUP + 0.6),  # a process takes a moment to start
-        cold=True,
-        stabilization_window=WINDOW,
-        settings=ControllerSettings(downscale_stabilization=WINDOW),
-    )
-    job = Job(FILE, (), 0, setup, Judging(Slo.parse(DEFAULT), None, baselines=False))
-    traffic = Traffic(trace, arrivals)
-    return finish(begin(job, traffic), job, traffic)
+
+def rows(name: str, folder: Path, trace: str, seconds: str) -> str:
+    """A run, and its replays below it."""
+    start = read_moments(folder / "up.jsonl").start or 0.0
+    came = first_request(folder / "record.jsonl") or 0.0
+    found = json.loads((folder / "load.json").read_text())
+    ran = [one for one in lines(folder / "up.jsonl") if one["type"] == "tick"]
+    ours = looks(ran, start, came + float(seconds))
+    lead = came - start
+    numbers = [found[live_name][percentile] for live_name, _, percentile in LATENCIES]
+    cells = [f"{number:.4g} s" for number in numbers]
+    head = f"{name}, {found['ok']:,} of {found['requests']:,} answered"
+    table = [f"| {head} | {' | '.join(cells)} | {changed(ours, lead)} | |"]
+    moments = ("--moments", str(folder / "up.jsonl"))
+    same = (*moments, "--lead", f"{lead:.6f}s")
+    flags: dict[str, tuple[str, ...]] = {
+        "its recording": ("--trace", str(folder / "record.jsonl"), *moments),
+        "the trace": ("--trace", trace, "--duration", seconds, *same),
+        "the trace alone": ("--trace", trace, "--duration", seconds, "--lead", f"{LATER:g}s"),
+    }
+    for what, more in flags.items():
+        run, again = replay(folder, more)
+        # without --start it begins on a Monday
+        theirs = looks(again, again[0]["time"], again[0]["time"] + lead + float(seconds))
+        others = [run[replay_name][percentile] for _, replay_name, percentile in LATENCIES]
+        cells = [f"{b / a - 1:+.1%}" for a, b in zip(numbers, others, strict=True)]
+        agree = "yes" if within(ours, theirs) and within(theirs, ours) else "no"
+        when = changed(theirs, LATER if moments[0] not in more else lead)
+        table.append(f"| {what} | {' | '.join(cells)} | {when} | {agree} |")
+    return "\n".join(table)
+
+
+def replay(folder: Path, more: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The numbers of a replay, and its looks."""
+    ticks = folder / "ticks.jsonl"
+    command = [
+        *(*STOKER, "replay", *json.loads((folder / "flags.json").read_text()), *more),
+        *("--cold-start", "--max-num-seqs", SEATS, "--startup", f"{STARTUP + PROCESS:g}s"),
+        *("--no-baselines", "--ticks", str(ticks), "--output", "json"),
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["runs"][0], lines(ticks)
+
+
+def looks(ticks: list[dict[str, Any]], start: float, end: float) -> list[Look]:
+    """Those of the run's traffic, in seconds since its start."""
+    found = []
+    for one in ticks:
+        pods = one["status"]["pods"]
+        ready = sum(pod["ready"] and not pod["terminating"] for pod in pods)
+        if one["time"] <= end:
+            found.append(Look(one["time"] - start, one["status"]["spec_replicas"], ready))
+    return found
+
+
+def within(ours: list[Look], theirs: list[Look]) -> bool:
+    """Whether what was wanted, and what was ready, is found at most one sync away."""
+    spare = SYNC + 1.0
+    end = min(ours[-1].time, theirs[-1].time)
+    for look in ours:
+        near = [one for one in theirs if abs(one.time - look.time) <= spare]
+        if look.time > end - spare:
+            continue
+        if look.wanted not in {one.wanted for one in near}:
+            return False
+        if look.ready not in {one.ready for one in near}:
+            return False
+    return True
+
+
+def changed(ran: list[Look], lead: float) -> str:
+    """``56: 3``, in seconds since the first request."""
+    pairs = itertools.pairwise(ran)
+    found = [f"{b.time - lead:.0f}: {b.wanted}" for a, b in pairs if a.wanted != b.wanted]
+    return ", ".join(found) or "none"
 
 
 if __name__ == "__main__":

@@ -1,22 +1,28 @@
 """Fit engine profiles to published sweeps of vLLM, and say how well they fit.
 
-    python bench/fit_profiles.py silicon_sample.csv
+    python bench/fit_profiles.py silicon_sample.csv [--knees]
 
 The file is `aisimulate_core/systems/silicon_sample.csv` of the wheel `aisimulate` (Apache-2.0):
 mean time to first token and per output token at fixed concurrency, measured on real GPUs. The step
 model is that of `stoker.simulator.profiles`; its four numbers are chosen so that the logarithms of
 measured and predicted times per token differ least. Runs whose KV cache was full are left out of
-the fit, and are what the fit is checked with.
+the fit.
+
+`--knees` prints how far the throughput of the model is off at the knee, the highest concurrency of
+each pair of lengths whose cache was not full: fitted to all rows, to all rows but that one, and to
+the rows of lower concurrency alone. It takes minutes.
 """
 
 from __future__ import annotations
 
 import csv
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stoker.simulator.calibration import Point, fit
+from stoker.simulator.calibration import Point, fit, knees, throughput_error
+from stoker.simulator.engine import Limits
+from stoker.simulator.profiles import profile
 
 BUDGET = 8192  # max_num_batched_tokens of these GPUs
 
@@ -76,6 +82,42 @@ def is_full(point: Point) -> bool:
 
 
 def main() -> None:
+    """Print one of the two tables."""
+    if sys.argv[2:] == ["--knees"]:
+        print_knees()
+    else:
+        print_fits()
+
+
+def print_knees() -> None:
+    print(
+        "| profile | prompt, answer | requests at once | fit to all | to the rest | to the lower |"
+    )
+    print("|---|---|---:|---:|---:|---:|")
+    columns: list[list[float]] = [[], [], []]
+    for subject in SUBJECTS:
+        rows = [row for row in rows_of(sys.argv[1], subject) if not is_full(row)]
+        tops = knees(rows)
+        engine = profile(subject.name.removesuffix("-tp1"))
+        limits = replace(Limits.of(engine), max_model_len=16_384)
+        below = fit([row for row in rows if row not in tops], BUDGET)
+        for top in tops:
+            fits = [fit(rows, BUDGET), fit([row for row in rows if row != top], BUDGET), below]
+            errors = [throughput_error(one, engine, limits, top) for one in fits]
+            for column, error in zip(columns, errors, strict=True):
+                column.append(abs(error))
+            cells = " | ".join(f"{error:+.1%}" for error in errors)
+            shape = f"{top.prompt_tokens}, {top.output_tokens}"
+            print(f"| {subject.name} | {shape} | {top.concurrency} | {cells} |", flush=True)
+    for what, of in (("mean", lambda c: sum(c) / len(c)), ("most", max), ("within 10 %", within)):
+        print(f"| {what} | | | {' | '.join(f'{of(column):.1%}' for column in columns)} |")
+
+
+def within(errors: list[float]) -> float:
+    return sum(error <= 0.1 for error in errors) / len(errors)
+
+
+def print_fits() -> None:
     heads = f"{'weights':>8} {'prefill':>8} {'seq':>8} {'kv':>9}  TPOT error: mean, most"
     print(f"{'profile':<30} {'rows':>4} {heads}")
     for subject in SUBJECTS:

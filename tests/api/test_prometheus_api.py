@@ -13,7 +13,8 @@ from stoker.api.prometheus import make_app
 from stoker.clock import FixedClock
 from stoker.metrics.exposition import Metadata
 from stoker.metrics.sample import Labels
-from stoker.metrics.scrape import Scraper, ScrapeTarget
+from stoker.metrics.scrape import Scraper
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.promql.engine import Limits
 

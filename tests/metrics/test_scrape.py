@@ -17,7 +17,8 @@ from stoker.errors import InputError
 from stoker.metrics import scrape
 from stoker.metrics.relabel import read_relabeling
 from stoker.metrics.sample import Labels, equals
-from stoker.metrics.scrape import Scraper, ScrapeTarget
+from stoker.metrics.scrape import Scraper
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.promql.engine import instant
 

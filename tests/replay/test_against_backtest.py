@@ -6,6 +6,7 @@ from tests.replay.conftest import job, steady, traffic
 from stoker.backtest import Metrics, Plan, ticks
 from stoker.metrics.storage import Storage
 from stoker.replay.job import begin
+from stoker.replay.run import LATE
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -50,7 +51,7 @@ def test_decisions_are_equal(file, query):
     replayed = list(run.ticks())
     assert sum(tick.decision.changes for tick in replayed) >= 1
     start = run.setup.start
-    plan = Plan(start, replayed[-1].time, 1, 0.0, run.setup.settings)
+    plan = Plan(start, replayed[-1].time, 1, 0.0, run.setup.settings, late=LATE)
     metrics = Metrics(storage=copied(run.storage), span=(start, replayed[-1].time))
     again = list(ticks(run.models[0].spec, metrics, plan))
     assert len(again) == len(replayed) > 40

@@ -19,7 +19,7 @@ from stoker.replay.recommend import recommendation
 from stoker.replay.setup import Spread, parse_startup
 from stoker.replay.slo import Slo
 from stoker.replay.sweep import Setting, combinations, edited, label
-from stoker.simulator.fleet.counting import fine_bounds
+from stoker.simulator.fleet.counting import FINE_BOUNDS
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -62,7 +62,7 @@ def test_percentiles_are_those_of_numpy_and_nothing_has_none():
 
 @given(st.lists(st.floats(1e-3, 100.0), min_size=1, max_size=200), st.sampled_from([50, 95, 99]))
 def test_gaps_are_counted_to_less_than_a_percent(values, percent):
-    bounds = fine_bounds()
+    bounds = FINE_BOUNDS
     counts = np.bincount(np.searchsorted(bounds, values, "left"), minlength=len(bounds) + 1)
     found = Gaps(counts, bounds, sum(values)).percentile(percent)
     exact = np.percentile(values, percent, method="inverted_cdf")

@@ -9,14 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stoker.simulator.compiled import IS_COMPILED
 from stoker.simulator.engine import Engine, Limits, Request
+from stoker.simulator.fleet import counting
 from stoker.simulator.fleet import state as at
+from stoker.simulator.fleet.counting import FINE_BOUNDS
 from stoker.simulator.fleet.fleet import Fleet, Server
+from stoker.simulator.fleet.handle import handle
 from stoker.simulator.profiles import PROFILES
 from stoker.traces import Arrivals, PromptBlocks
 
 pytestmark = pytest.mark.timeout(300)  # the first test may have to wait for the compiler
 TINY = PROFILES["tiny"]
+
+
+def in_python(function):
+    """What is compiled for compiled callers alone, as Python."""
+    return getattr(function, "py_func", function)
+
+
+fine_bucket_of = in_python(counting.fine_bucket)
+coarse_bucket_of = in_python(counting.coarse_bucket)
 
 
 def limits(**changes) -> Limits:
@@ -208,6 +221,7 @@ import numpy as np
 from stoker.simulator.compiled import IS_COMPILED
 from stoker.simulator.engine import Limits
 from stoker.simulator.fleet.fleet import Fleet, Server
+from stoker.simulator.fleet.handle import handle
 from stoker.simulator.profiles import PROFILES
 from stoker.traces import Arrivals
 
@@ -238,3 +252,20 @@ def test_without_numba_every_bit_is_the_same():
     ]
     assert len(outputs[0]) > 300 * 8
     assert outputs[0] == outputs[1]
+
+
+@given(st.floats(1e-7, 2000.0) | st.sampled_from(FINE_BOUNDS.tolist()))
+def test_a_bucket_that_is_computed_is_the_one_that_is_looked_up(seconds):
+    for value in (seconds, np.nextafter(seconds, 0.0), np.nextafter(seconds, math.inf)):
+        assert fine_bucket_of(value) == np.searchsorted(FINE_BOUNDS, value, "left")
+        coarse = np.array([0.01, 0.025, 0.05, seconds + 0.05])
+        assert coarse_bucket_of(coarse, value) == np.searchsorted(coarse, value, "left")
+
+
+@pytest.mark.skipif(not IS_COMPILED, reason="without Numba the arrays themselves are handed over")
+def test_compiled_functions_get_no_array_that_they_would_misread():
+    state = fleet(arrivals([(0.0, 20, 3)]), limits()).state
+    with pytest.raises(ValueError, match="compiled functions expect"):
+        handle(state._replace(times=state.times[:, ::2]))
+    with pytest.raises(ValueError, match="compiled functions expect"):
+        handle(state._replace(world=state.times))

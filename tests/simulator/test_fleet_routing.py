@@ -127,6 +127,8 @@ class Reference:
                     request = self.flying.pop(int(token.request_id))
                     self.ended[int(token.request_id)] = time
                     self._do(self.policy.done(request, time), time)
+            # a replay looks for room at the end of each step, too
+            self._do(self.policy.tick(time), time)
 
     _timer = None
 

@@ -1,6 +1,7 @@
 """Where queueing theory has closed forms, the fleet agrees with them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,27 @@ def test_the_shortest_queue_is_between_one_line_and_a_draw(servers, load):
     one_line = erlang_c(servers, load) * SERVICE / (servers * (1 - load))
     a_draw = load / (1 - load) * SERVICE
     assert one_line < waits.mean() < 0.75 * a_draw
+
+
+@pytest.mark.parametrize(("seats", "load"), [(2, 0.7), (4, 0.8), (8, 0.8)])
+def test_the_seats_of_one_engine_are_the_servers_of_m_m_c(seats, load):
+    """A step takes a millisecond however many sit there, so that nobody slows another."""
+    profile = replace(ONE_AT_A_TIME, weights_ms=1.0, prefill_token_ms=1e-9)
+    profile = replace(profile, max_num_seqs=seats, kv_bytes_per_token=1)
+    numbers = np.random.default_rng(5)
+    output = numbers.geometric(1e-3 / SERVICE, COUNT)
+    times = np.cumsum(numbers.exponential(SERVICE / (load * seats), COUNT))
+    fleet = Fleet(
+        Arrivals.of(times, np.ones(COUNT, int), output), [Server(profile, Limits.of(profile))]
+    )
+    fleet.ready(fleet.add(0), 0.0, warm=True)
+    fleet.run(math.inf)
+    t = fleet.state.times[COUNT // 20 :]
+    waits = t[:, at.T_SCHEDULED] - t[:, at.T_ARRIVED]
+    # whoever comes sits down at the end of a step: half a millisecond that theory does not have
+    expected = erlang_c(seats, load) * SERVICE / (seats * (1 - load)) + 0.0005
+    assert waits.mean() == pytest.approx(expected, rel=0.05)
+    assert (waits > 0.001).mean() == pytest.approx(erlang_c(seats, load), rel=0.03)
 
 
 def test_with_servers_enough_nobody_waits_and_little_holds():

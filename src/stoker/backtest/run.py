@@ -40,6 +40,7 @@ class Plan:
     startup: float = 0.0  # seconds from a new replica to a ready one
     settings: ControllerSettings = field(default_factory=ControllerSettings)
     targets: Mapping[str, float] = field(default_factory=dict)  # that the file does not say
+    late: float = 0.0  # seconds by which a look comes after it is due
 
     def __post_init__(self) -> None:
         if self.end < self.start:
@@ -110,7 +111,7 @@ class Walk:
         reader, due = Reader.KEDA, poll
         if sync is not None and sync < poll:
             reader, due = Reader.HPA, sync
-        return reader, max(due, self._plan.start)
+        return reader, max(due, self._plan.start) + self._plan.late
 
     def edit(self, spec: ScalingSpec, now: float) -> Decision:
         """Create the object, or change it: what KEDA's operator does about it."""

@@ -13,6 +13,7 @@ from stoker.cli.findings import finding_text
 from stoker.clock import local_time, rfc3339
 from stoker.errors import StokerError
 from stoker.events import Event
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.stack.applications import RunningApplication
 from stoker.stack.stack import Stack
 from stoker.tick import Tick
@@ -35,6 +36,10 @@ class Narrator(Protocol):
 
     def tick(self, tick: Tick) -> None:
         """KEDA or the HPA has looked."""
+        ...
+
+    def target(self, target: ScrapeTarget, first: float) -> None:
+        """A page is scraped from now on, at *first* for the first time."""
         ...
 
     def notice(self, notice: StokerError) -> None:
@@ -76,6 +81,18 @@ class JsonNarrator:
     def tick(self, tick: Tick) -> None:
         """The whole record."""
         _line("tick", tick.to_dict())
+
+    def target(self, target: ScrapeTarget, first: float) -> None:
+        """What `stoker replay --moments` wants to know."""
+        _line(
+            "target",
+            {
+                "time": first,
+                "pod": target.labels.get("pod"),
+                "url": target.url,
+                "interval": target.interval,
+            },
+        )
 
     def notice(self, notice: StokerError) -> None:
         """Message and hint."""
@@ -119,6 +136,9 @@ class TextNarrator:
 
     def tick(self, tick: Tick) -> None:
         """Nothing: what a decision changes is an event already."""
+
+    def target(self, target: ScrapeTarget, first: float) -> None:
+        """Nothing: people look at the tables of `stoker get`."""
 
     def notice(self, notice: StokerError) -> None:
         """As an error is printed, but the run goes on."""

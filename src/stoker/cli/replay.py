@@ -89,6 +89,13 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--failures", type=DURATION, help="Mean time between crashes of a replica.")
 @click.option("--replicas", type=click.IntRange(0), help="At the start.  [default: of FILE, or 1]")
 @click.option("--cold-start", is_flag=True, help="Replicas at the start have to start first.")
+@click.option("--lead", type=DURATION, help="Time before the first request.  [default: none]")
+@click.option(
+    "--moments",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Look and scrape when a live run did, whose `stoker up -o json` printed FILE.",
+)
 @click.option(
     "--start",
     type=MOMENT,

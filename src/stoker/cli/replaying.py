@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from stoker.cli.traffic import read, synthetic
 from stoker.errors import InputError, Place
 from stoker.replay.document import document, notes_of
 from stoker.replay.job import Job, Traffic, begin, compared, execute_all, finish, seeds
+from stoker.replay.moments import NO_MOMENTS, Moments, first_request, read_moments
 from stoker.replay.requests import check_requests_file, write_requests
 from stoker.replay.result import Json, Judging
 from stoker.replay.setup import DEFAULT_START, Setup, Spread, parse_startup
@@ -39,12 +41,13 @@ def run_replay(flags: Flags) -> None:
     """Run and print. Raises StokerError before the first run where it can."""
     _check_files(flags)
     on_compiling(lambda: print(_COMPILING, file=sys.stderr, flush=True))
-    recording, start = _recording(flags)
-    setup = _setup(flags, start)
+    moments = NO_MOMENTS if flags["moments"] is None else read_moments(flags["moments"])
+    recording, start = _recording(flags, moments)
+    setup = _setup(flags, moments, start)
     judging = Judging(
         Slo.parse(flags["slo"]), flags["price"], flags["baselines"], flags["flap_window"]
     )
-    traffic = _traffic(flags)
+    traffic = _traffic(flags, moments)
     jobs = [replace(job, recording=recording) for job in _jobs(flags, setup, judging, len(traffic))]
     if (flags["ticks"] or flags["requests"]) and len(jobs) > 1:
         raise InputError(
@@ -81,7 +84,7 @@ def _check_files(flags: Flags) -> None:
         check_requests_file(flags["requests"])
 
 
-def _recording(flags: Flags) -> tuple[Recording, float]:
+def _recording(flags: Flags, moments: Moments) -> tuple[Recording, float]:
     """Recorded answers, and when the run begins."""
     metrics = None
     if flags["metrics"]:
@@ -92,10 +95,11 @@ def _recording(flags: Flags) -> tuple[Recording, float]:
                 hint="give the answers of a trigger's query over time: .csv, .parquet, or .json of "
                 "/api/v1/query_range",
             )
-    return Recording(metrics, dict(flags["targets"])).from_run_start(flags["start"], DEFAULT_START)
+    wanted = moments.start if flags["start"] is None else flags["start"]
+    return Recording(metrics, dict(flags["targets"])).from_run_start(wanted, DEFAULT_START)
 
 
-def _setup(flags: Flags, start: float) -> Setup:
+def _setup(flags: Flags, moments: Moments, start: float) -> Setup:
     return Setup(
         startup=None if flags["startup"] is None else parse_startup(flags["startup"]),
         scheduling=Spread.parse(flags["scheduling"]),
@@ -103,6 +107,7 @@ def _setup(flags: Flags, start: float) -> Setup:
         wake=Spread.parse(flags["wake"]),
         cold=flags["cold_start"],
         start=start,
+        moments=moments,
         settings=settings_of(flags),
         **{
             name: flags[name]
@@ -117,7 +122,7 @@ def _setup(flags: Flags, start: float) -> Setup:
     )  # fmt: skip
 
 
-def _traffic(flags: Flags) -> list[Traffic]:
+def _traffic(flags: Flags, moments: Moments) -> list[Traffic]:
     found = []
     names = Counter(path.name for path in flags["traces"])
     for path in flags["traces"]:
@@ -125,7 +130,8 @@ def _traffic(flags: Flags) -> list[Traffic]:
             path, trace_format=flags["trace_format"], skip_bad_rows=flags["skip_bad_rows"]
         )
         name = path.name if names[path.name] == 1 else str(path)
-        found.append(Traffic(name, _cut(joined(chunks), flags, str(path))))
+        arrivals = _cut(joined(chunks), flags, str(path))
+        found.append(Traffic(name, arrivals.shifted(_lead(flags, moments, path))))
     if flags["synthetic"]:
         chunks_ = synthetic(
             flags["synthetic"],
@@ -135,8 +141,17 @@ def _traffic(flags: Flags) -> list[Traffic]:
             output_tokens=flags["output_tokens"],
             lengths_from=flags["lengths_from"],
         )
-        found.append(Traffic(flags["synthetic"], _cut(joined(chunks_), flags, "--synthetic")))
+        arrivals = _cut(joined(chunks_), flags, "--synthetic")
+        found.append(Traffic(flags["synthetic"], arrivals.shifted(flags["lead"] or 0.0)))
     return found
+
+
+def _lead(flags: Flags, moments: Moments, trace: Path) -> float:
+    """From the start to the first request: as it was, if both files are of one run."""
+    if flags["lead"] is not None:
+        return float(flags["lead"])
+    came = first_request(trace)
+    return 0.0 if moments.start is None or came is None else max(came - moments.start, 0.0)
 
 
 def _cut(arrivals: Arrivals, flags: Flags, name: str) -> Arrivals:

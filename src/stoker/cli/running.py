@@ -129,6 +129,7 @@ async def _run(
     stack.events.watch(narrator.event)
     stack.node.on_notice(narrator.notice)
     stack.on_tick.append(narrator.tick)
+    stack.on_target.append(narrator.target)
     await stack.start()
     try:
         await publish(stack)

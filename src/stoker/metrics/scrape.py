@@ -7,7 +7,6 @@ and a run can be repeated. Each target keeps its own beat; a slow one delays nob
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,8 +17,8 @@ from stoker.clock import Clock
 from stoker.errors import InputError
 from stoker.metrics.exposition import Format
 from stoker.metrics.feed import Feed, PageTooLargeError
-from stoker.metrics.relabel import Relabeling
-from stoker.metrics.sample import EMPTY, Labels
+from stoker.metrics.sample import Labels
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 
 MAX_PAGE_BYTES: Final = 16 * 2**20
@@ -29,23 +28,6 @@ _ACCEPT: Final = (
 )
 
 Health = Literal["unknown", "up", "down"]
-
-
-@dataclass(frozen=True, slots=True)
-class ScrapeTarget:
-    """What to ask, and what to call the answer. *interval* and *timeout* are seconds."""
-
-    url: str
-    labels: Labels = EMPTY
-    interval: float = 5.0
-    timeout: float = 3.0
-    honor_labels: bool = False
-    honor_timestamps: bool = True
-    metric_relabelings: tuple[Relabeling, ...] = ()
-
-    def offset(self) -> float:
-        """Seconds after the start at which the first scrape comes."""
-        return zlib.crc32(f"{self.url} {self.labels}".encode()) / 2**32 * self.interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +57,17 @@ class Scraper:
     """Scrapes the targets that it was told, into *storage*."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, *, on_page: Callable[[], None] = lambda: None
+        self,
+        storage: Storage,
+        clock: Clock,
+        *,
+        on_page: Callable[[], None] = lambda: None,
+        on_target: Callable[[ScrapeTarget, float], None] = lambda _target, _first: None,
     ) -> None:
         self._storage = storage
         self._clock = clock
         self._on_page = on_page
+        self._on_target = on_target  # told of a new one, and when it is scraped first
         self._subjects: dict[ScrapeTarget, _Subject] = {}
         self._pushed: dict[Labels, Feed] = {}
         self._changed = asyncio.Event()
@@ -103,7 +91,9 @@ class Scraper:
                     honor_timestamps=target.honor_timestamps,
                     metric_relabelings=target.metric_relabelings,
                 )
-                self._subjects[target] = _Subject(target, feed, now + target.offset())
+                first = now + target.offset()
+                self._subjects[target] = _Subject(target, feed, first)
+                self._on_target(target, first)
         self._changed.set()
 
     def targets(self) -> list[TargetStatus]:

@@ -71,6 +71,7 @@ class Storage:
         self.max_series = max_series
         self.refused: Counter[Refusal] = Counter()
         self.metadata: dict[str, Metadata] = {}
+        self.version = 0  # counts changes of what is stored
         self._series: dict[Labels, Series] = {}
         self._by_slot: dict[int, Series] = {}
         self._free: list[int] = []
@@ -113,6 +114,7 @@ class Storage:
         last = self._last_ms[slot]
         if t_ms <= last:
             return self._same_or_refused(series, t_ms, value)
+        self.version += 1
         self._slots += series.append(t_ms, value)
         self._last_ms[slot] = t_ms
         self._last_values[slot] = value
@@ -153,6 +155,7 @@ class Storage:
         return series
 
     def _remove(self, series: Series) -> None:
+        self.version += 1
         del self._series[series.labels], self._by_slot[series.slot]
         self._index.remove(series.slot, series.labels)
         self._last_ms[series.slot] = _NO_SAMPLE

@@ -25,6 +25,7 @@ _TIMELESS: Final = frozenset(
     {"abs", "ceil", "clamp", "clamp_max", "clamp_min", "exp", "floor", "ln", "log10", "log2"}
     | {"round", "scalar", "sgn", "sqrt", "vector"}
 )
+_LOOKBACK_MS = to_ms(LOOKBACK)
 _MOST = 4096  # answers that are kept of one query
 
 
@@ -81,9 +82,21 @@ class _Memory:
         self._selectors = tuple(selectors_of(node)) if is_timeless(node) else None
         self._selections: tuple[Selection, ...] = ()
         self._known: dict[tuple[bytes, ...], QueryAnswer] = {}
+        self._newest: QueryAnswer | None = None  # holds between these, while nothing is stored
+        self._since_ms = self._until_ms = 0
+        self._version = -1
 
     def answer(self, now: float) -> QueryAnswer:
         """The answer at *now*."""
+        is_same = self._version == self._storage.version
+        if is_same and self._since_ms <= to_ms(now) < self._until_ms:
+            assert self._newest is not None  # noqa: S101 - it is of this version
+            return _at(self._newest, now)
+        self._version, self._until_ms = self._storage.version, 0
+        answer = self._newest = self._looked_up(now)
+        return answer
+
+    def _looked_up(self, now: float) -> QueryAnswer:
         key = self._key(now)
         if key is None:
             return self._evaluate(now)
@@ -106,13 +119,17 @@ class _Memory:
             self._selections = found
             self._known.clear()
         now_ms = to_ms(now)
+        until_ms = now_ms + _LOOKBACK_MS
         key = []
         for selection in found:
             times, values = self._storage.latest(selection)
-            if len(times) and int(times.max()) > now_ms:
-                return None  # a sample that is not there yet at *now*
-            present = (times > now_ms - to_ms(LOOKBACK)) & (values.view("int64") != STALE_BITS)
+            if len(times):
+                if int(times.max()) > now_ms:
+                    return None  # a sample that is not there yet at *now*
+                until_ms = min(until_ms, int(times.min()) + _LOOKBACK_MS)
+            present = (times > now_ms - _LOOKBACK_MS) & (values.view("int64") != STALE_BITS)
             key += [values.tobytes(), present.tobytes()]
+        self._since_ms, self._until_ms = now_ms, until_ms  # then the oldest one is forgotten
         return tuple(key)
 
     def _evaluate(self, now: float) -> QueryAnswer:

@@ -161,9 +161,14 @@ class EnginePage:
     model: str
     demand: Demand
     histograms: dict[str, Histogram] = field(default_factory=dict)
+    columns: tuple[int, ...] = field(init=False)  # of `number`, gauges and counters
+    is_plain: bool = field(init=False)  # nothing else is shown
 
     def __post_init__(self) -> None:
         self.restart()
+        plain = {**_GAUGES, **_COUNTERS}
+        self.columns = tuple(plain[name] for name in plain if self.demand.has(name))
+        self.is_plain = len(self.labels()) == len(self.columns)
 
     def restart(self) -> None:
         """Empty histograms, for a new process."""
@@ -209,8 +214,9 @@ class EnginePage:
         """The values now, in the order of :meth:`labels`."""
         s, slot, has = fleet.state, self.slot, self.demand.has
         number = s.number[slot]
-        values = [float(number[column]) for name, column in _GAUGES.items() if has(name)]
-        values += [float(number[column]) for name, column in _COUNTERS.items() if has(name)]
+        values = [float(number[column]) for column in self.columns]
+        if self.is_plain:
+            return values
         if has(_USAGE):
             values.append(fleet.used_blocks(slot) / (self.limits.num_gpu_blocks - 1))
         if has(_REASONS):

@@ -177,9 +177,8 @@ class Pods:
             else:
                 self._schedule(life, now)
         if len(staying) > replicas:
-            names = {
-                pod.name for pod in victims(map(self._pod, staying), len(staying) - replicas, self)
-            }
+            youngest = map(self._pod, reversed(staying))  # first, of those created at one moment
+            names = {pod.name for pod in victims(youngest, len(staying) - replicas, self)}
             for life in staying:
                 if life.name in names:
                     self._delete(life, now)

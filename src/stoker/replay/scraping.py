@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from stoker.metrics.feed import DURATION, SAMPLES, UP
 from stoker.metrics.relabel import relabelled
 from stoker.metrics.sample import METRIC_NAME, Labels
-from stoker.metrics.scrape import ScrapeTarget
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.replay.agenda import Agenda
 from stoker.replay.exposition import EnginePage
@@ -46,7 +46,10 @@ class PodScrape:
             for name in (UP, DURATION, SAMPLES)
             if page.demand.has(name)
         ]
-        agenda.at(agenda.now + target.offset(), self._scrape)
+
+    def begin(self, after: float) -> None:
+        """Scrape for the first time in *after* seconds, then at every interval."""
+        self._agenda.at(self._agenda.now + after, self._scrape)
 
     def _scrape(self) -> None:
         if self._life.gone is not None:

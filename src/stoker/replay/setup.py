@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 
 from stoker.errors import InputError
+from stoker.replay.moments import NO_MOMENTS, Moments
 from stoker.scaling.settings import ControllerSettings
 
 # A Monday, so that cron triggers of working days mean something.
@@ -137,4 +138,5 @@ class Setup:
     release: str = "vllm"
     namespace: str = "default"
     seed: int = 0
+    moments: Moments = NO_MOMENTS  # of a live run, which it is to follow
     settings: ControllerSettings = field(default_factory=ControllerSettings)

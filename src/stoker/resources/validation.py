@@ -51,7 +51,12 @@ class Model(BaseModel):
     """A part of a resource: camelCase names, nothing unknown, nothing converted."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, extra="forbid", frozen=True, strict=True, populate_by_name=True
+        alias_generator=to_camel,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        populate_by_name=True,
+        defer_build=True,  # a run meets few of all kinds
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,12 @@ class Point:
     output_tokens: int
     ttft: float
     tpot: float  # time per output token after the first
+
+    @property
+    def throughput(self) -> float:
+        """Output tokens a second of all requests together."""
+        whole = self.ttft + self.tpot * (self.output_tokens - 1)
+        return 1000.0 * self.concurrency * self.output_tokens / whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,34 @@ def swept(profile: EngineProfile, limits: Limits, point: Point, rounds: int) -> 
                 send(now)
     count = len(first)
     return 1000 * sum(first) / count, 1000 * sum(per_token) / count
+
+
+def knees(points: Sequence[Point]) -> list[Point]:
+    """The highest concurrency that was measured of each pair of lengths."""
+    found: dict[tuple[int, int], Point] = {}
+    for point in points:
+        shape = point.prompt_tokens, point.output_tokens
+        if shape not in found or point.concurrency > found[shape].concurrency:
+            found[shape] = point
+    return list(found.values())
+
+
+def throughput_error(
+    numbers: Fit, engine: EngineProfile, limits: Limits, point: Point, rounds: int = 3
+) -> float:
+    """How far the modelled throughput is off at *point*: 0.1 is a tenth too much.
+
+    *engine* with the times of *numbers*.
+    """
+    fitted = replace(
+        engine,
+        weights_ms=numbers.weights_ms,
+        prefill_token_ms=numbers.prefill_token_ms,
+        decode_sequence_ms=numbers.decode_sequence_ms,
+        kv_token_ms=numbers.kv_token_ms,
+    )
+    ttft, tpot = swept(fitted, limits, point, rounds)
+    return replace(point, ttft=ttft, tpot=tpot).throughput / point.throughput - 1.0
 
 
 def _profile(numbers: Numbers) -> EngineProfile:

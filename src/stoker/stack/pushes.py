@@ -17,7 +17,8 @@ from stoker.metrics.otlp.addon import MetricStore
 from stoker.metrics.otlp.receiver import OtlpReceiver, RawPoint
 from stoker.metrics.relabel import Relabeling
 from stoker.metrics.sample import METRIC_NAME, Labels
-from stoker.metrics.scrape import Scraper, ScrapeTarget
+from stoker.metrics.scrape import Scraper
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.resources import Bundle
 from stoker.resources.quantity import parse_duration

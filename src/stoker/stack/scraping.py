@@ -20,7 +20,7 @@ from stoker.metrics.monitors import (
     scrapes,
 )
 from stoker.metrics.sample import Labels, Matcher, MatchOp, equals
-from stoker.metrics.scrape import ScrapeTarget
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.resources import PlacedMonitor
 from stoker.resources.workload import Workload
 from stoker.stack.options import Options

@@ -21,7 +21,8 @@ from stoker.events import EventLog, ObjectRef
 from stoker.gateway.server import Backend, Gateway
 from stoker.gateway.wire import WorkerConfig
 from stoker.metrics.sample import Labels
-from stoker.metrics.scrape import Scraper, ScrapeTarget
+from stoker.metrics.scrape import Scraper
+from stoker.metrics.scrapetarget import ScrapeTarget
 from stoker.metrics.storage import Storage
 from stoker.resources import Application, Bundle
 from stoker.scaling.decision import Decision
@@ -65,7 +66,8 @@ class Stack:
         self.changes = Changes()
         self.events = EventLog()
         self.storage = Storage()
-        self.scraper = Scraper(self.storage, clock)
+        self.on_target: list[Callable[[ScrapeTarget, float], None]] = []
+        self.scraper = Scraper(self.storage, clock, on_target=self._targeted)
         self._start_ups = StartUps()
         self.gateway = Gateway(
             options.state_dir,
@@ -282,6 +284,10 @@ class Stack:
             scaled = application.autoscaling
             if scaled is not None and scaled.waker is not None:
                 scaled.waker.written(names)
+
+    def _targeted(self, target: ScrapeTarget, first: float) -> None:
+        for tell in self.on_target:
+            tell(target, first)
 
     def _scrape_targets(self) -> list[ScrapeTarget]:
         return scrape_targets(

@@ -97,4 +97,5 @@ class Endpoint:
         if self._settings.pace <= 0:
             return warm
         grown = self.ready_at + (load + 1 - self._settings.burst) / self._settings.pace
-        return min(max(grown, now + _ROUNDING), warm)
+        # asked again before that, the answer is the same; after it, rounding was in the way
+        return min(grown if grown > now else now + _ROUNDING, warm)

@@ -120,4 +120,4 @@ def room_at(s: State, r: int, now: float) -> float:
     if s.rate[app, PACE] <= 0.0:
         return warm
     grown = ready + (load + 1 - s.app[app, BURST]) / s.rate[app, PACE]
-    return min(max(grown, now + _ROUNDING), warm)
+    return min(grown if grown > now else now + _ROUNDING, warm)

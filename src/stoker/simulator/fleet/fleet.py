@@ -15,7 +15,7 @@ import numpy as np
 from stoker.simulator.engine import Limits
 from stoker.simulator.fleet import replicas, routing
 from stoker.simulator.fleet import state as at
-from stoker.simulator.fleet.counting import fine_bounds
+from stoker.simulator.fleet.counting import FINE_BOUNDS
 from stoker.simulator.fleet.handle import handle
 from stoker.simulator.fleet.holding import BUDGET_RESERVE
 from stoker.simulator.fleet.state import Ints, State
@@ -233,7 +233,7 @@ def _new_state(arrivals: Arrivals, servers: Sequence[Server], apps: Ints) -> Sta
     request[:, at.Q_REPLICA] = at.NONE
     request[:, at.Q_BASE] = at.NOT_DECODING
     request[:, at.Q_HASHES], request[:, at.Q_HASHES_END] = hash_at[:-1], hash_at[1:]
-    coarse, fine = np.array(servers[0].gap_buckets), fine_bounds()
+    coarse, fine = np.array(servers[0].gap_buckets), FINE_BOUNDS
 
     def numbers(*shape: int) -> Ints:
         return np.zeros(shape, np.int64)

@@ -8,12 +8,14 @@ import json
 import os
 import re
 import signal
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from stoker.resources.workload import Probe
 from stoker.targets.processes.probes import ProbeResult, ProbeTarget
 from stoker.targets.processes.watchdog import kill_group
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _HEADERS = {"User-Agent": "kube-probe/1.36", "Accept": "*/*"}
 _MAX_OUTPUT = 10 * 1024  # bytes of an exec probe's output that the kubelet keeps
@@ -44,6 +46,8 @@ class LocalProber:
             self._session = None
 
     async def _get(self, url: str, timeout: float) -> ProbeResult:  # noqa: ASYNC109 - the probe's
+        import aiohttp  # noqa: PLC0415 - a replay has the probes and asks nobody
+
         if self._session is None:
             connector = aiohttp.TCPConnector(force_close=True, limit=0, ssl=False)
             self._session = aiohttp.ClientSession(connector=connector, headers=_HEADERS)
