@@ -53,11 +53,15 @@ class Seat:
 
 
 class Seats:
-    """All of them, and what those said that have gone."""
+    """All of them, and what those said that have gone.
+
+    Attributes:
+        ended: The last counters of processes that have gone.
+    """
 
     def __init__(self) -> None:
         self._seats: list[Seat] = []
-        self._past: list[dict[str, Any]] = []
+        self.ended: list[dict[str, Any]] = []
         self._leaving: dict[tuple[str, str], int] = {}  # replica -> the message that took it out
 
     def __iter__(self) -> Iterator[Seat]:
@@ -89,7 +93,7 @@ class Seats:
             for model, incoming in seat.incoming.items():  # told sooner than the other counts
                 if model in seat.latest["models"]:
                     seat.latest["models"][model]["incoming"] = incoming
-            self._past.append(past(seat.latest))
+            self.ended.append(past(seat.latest))
         seat.writer = None
         seat.heard_out.set()
         seat.latest = None
@@ -117,13 +121,13 @@ class Seats:
 
     def incoming(self, model: str) -> int:
         """Requests that came for *model*."""
-        ended = (dumped["models"].get(model, {}) for dumped in self._past)
-        before = sum(int(counters.get("incoming", 0)) for counters in ended)
+        gone = (dumped["models"].get(model, {}) for dumped in self.ended)
+        before = sum(int(counters.get("incoming", 0)) for counters in gone)
         return before + sum(seat.incoming.get(model, 0) for seat in self._seats)
 
     def snapshot(self, models: Iterable[str]) -> Snapshot:
         """All counters, at most half a second old; those that wait as of now."""
         latest = [seat.latest for seat in self._seats if seat.latest is not None]
-        total = Snapshot.of([*self._past, *latest])
+        total = Snapshot.of([*self.ended, *latest])
         total.held = Counter({name: self.held(name) for name in models})
         return total
