@@ -282,24 +282,26 @@ class SharedDispatcher:
         book.places = [(e, cell.places(_IN_HAND)) for e, cell in book.endpoints.items()]
 
     def _look(self, book: _Book, *, choosy: bool = True) -> None:
-        """Tell the policy what the others have."""
+        """Tell the policy what the others have.
+
+        Turns are read before numbers, since they are written after them: who sees that it is its
+        turn sees what those before it took.
+        """
         model, cell = book.model, book.cell
+        model.turns.ahead, model.bytes_elsewhere = None, 0
+        model.waiting_elsewhere = cell.others(_WAITING)
+        if model.waiting_elsewhere:
+            model.bytes_elsewhere = cell.others(_BYTES)
+            model.turns.clock_elsewhere = cell.highest(_CLOCK)
+            first = book.first(choosy=choosy)
+            if first is not None:  # with the same tag the lower number goes first
+                model.turns.ahead = first[1] + (first[0] > self._row.number)
         words = self._words
         for endpoint, places in book.places:
             total = 0
             for place in places:
                 total += words[place]
             endpoint.elsewhere = total
-        waiting = model.waiting_elsewhere = cell.others(_WAITING)
-        if not waiting:
-            model.bytes_elsewhere = 0
-            model.turns.ahead = None
-            return
-        model.bytes_elsewhere = cell.others(_BYTES)
-        model.turns.clock_elsewhere = cell.highest(_CLOCK)
-        first = book.first(choosy=choosy)
-        # With the same tag the lower number goes first.
-        model.turns.ahead = None if first is None else first[1] + (first[0] > self._row.number)
 
     def _tell(self, book: _Book, now: float) -> None:
         """Tell the others what this process has."""

@@ -45,6 +45,7 @@ class Neighbours:
         # For writing, too: it has no end while no other process has it open.
         self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         plane.loop.add_reader(self._pipe, self._woken)
+        row.look_for_peers()
         dispatcher = plane.dispatcher
         if isinstance(dispatcher, SharedDispatcher):
             raise TypeError("it is one of several already")
