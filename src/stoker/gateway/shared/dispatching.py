@@ -106,7 +106,6 @@ class SharedDispatcher:
         self._words = row.table.words
         self._wake = wake
         self._books: dict[str, _Book] = {}
-        self.resolve = inner.resolve
         self.settings = inner.settings
         self.endpoints = inner.endpoints
         self.ready = inner.ready
@@ -122,6 +121,10 @@ class SharedDispatcher:
     def models(self) -> tuple[str, ...]:
         """The names of all models, in the order in which they were told."""
         return self._inner.models
+
+    def resolve(self, name: str) -> str | None:
+        """The model that *name* stands for."""
+        return self._inner.resolve(name)
 
     @property
     def waits(self) -> bool:
