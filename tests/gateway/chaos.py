@@ -141,7 +141,7 @@ class Chaos:
 
     async def kill_control(self) -> None:
         """The control process goes without a word, and another one comes."""
-        self.scraped += self.fleet._past
+        self.scraped += self.fleet._seats.ended
         await self.fleet.abandon()
         self.orphans += [seat.child for seat in self.fleet._seats if seat.child is not None]
         await asyncio.sleep(0.1)

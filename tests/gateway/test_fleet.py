@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from stoker.gateway import wire
-from stoker.gateway.fleet import Fleet, Seat
+from stoker.gateway.fleet import Fleet
 from stoker.gateway.policy import EndpointSpec, ModelSettings
+from stoker.gateway.seats import Seat
 from stoker.gateway.stats import ModelCounters, past
 from stoker.gateway.wire import WorkerConfig
 
@@ -16,7 +17,7 @@ async def test_a_process_that_starts_misses_no_change(tmp_path):
     fleet = Fleet(tmp_path, WorkerConfig(), host="127.0.0.1", port=0)
     seat = Seat(0, None)
     seat.pid = 7
-    fleet._seats.append(seat)
+    fleet._seats.add(seat)
     fleet.set_models([ModelSettings("m")])
     fleet.set_endpoints("m", [EndpointSpec("a", "http://127.0.0.1:1")])
     server = await asyncio.start_unix_server(fleet._connected, tmp_path / "link")

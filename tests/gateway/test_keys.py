@@ -94,13 +94,13 @@ def test_requests_a_minute_are_a_bucket(tmp_path):
     path.write_text("keys: [{name: a, key: k, requestsPerMinute: 60}]")
     sender = Keys(path).sender(b"k")
     for _ in range(10):  # ten seconds' worth at once
-        sender.begin(100.0, 1.0)
+        sender.begin(100.0)
     with pytest.raises(Refusal, match="60 requests a minute") as refused:
-        sender.begin(100.0, 1.0)
+        sender.begin(100.0)
     assert refused.value.retry_after == 1
-    sender.begin(101.0, 1.0)
+    sender.begin(101.0)
     with pytest.raises(Refusal):
-        sender.begin(101.0, 1.0)
+        sender.begin(101.0)
 
 
 async def test_a_path_that_administers_the_engine_takes_an_admins_key(

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import count
@@ -23,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from stoker.clock import steady, wall_time
-from stoker.gateway import wire
+from stoker.gateway import processes, wire
 from stoker.gateway.listen import open_sockets, open_unix_socket
 from stoker.gateway.page import page
 from stoker.gateway.policy import EndpointSpec, ModelSettings
-from stoker.gateway.stats import Snapshot, past
+from stoker.gateway.seats import Seat, Seats
+from stoker.gateway.shared.neighbours import remove_pipes, wake_all
+from stoker.gateway.shared.table import Table
+from stoker.gateway.stats import Snapshot
 from stoker.gateway.trace_file import TraceFile, salt_of
 from stoker.gateway.wire import Message, WorkerConfig
 
@@ -37,31 +36,6 @@ _TAKE_OVER = 5.0  # seconds for processes of an earlier run to report
 _DUMP_TIMEOUT = 1.0
 _LAST_WORDS = 2.0
 _QUICK = 1.0  # a process that lives shorter than this is started again with a pause
-
-
-class Seat:
-    """The place of one gateway process: its socket, and whoever sits on it now."""
-
-    def __init__(self, number: int, listening: socket.socket | None) -> None:
-        self.number = number
-        self.listening = listening  # None: the process brought it from an earlier run
-        self.pid: int | None = None
-        self.child: subprocess.Popen[bytes] | None = None
-        self.writer: asyncio.StreamWriter | None = None
-        self.serving = asyncio.Event()
-        self.gone = asyncio.Event()
-        self.heard_out = asyncio.Event()  # nothing more comes on the line
-        self.heard_out.set()
-        self.seq = 0
-        self.in_flight: dict[tuple[str, str], int] = {}
-        self.held: dict[str, int] = {}
-        self.incoming: dict[str, int] = {}
-        self.latest: dict[str, Any] | None = None
-
-    def send(self, line: bytes) -> None:
-        """Tell the process, if there is one."""
-        if self.writer is not None and not self.writer.is_closing():
-            self.writer.write(line)
 
 
 class Fleet:
@@ -79,7 +53,8 @@ class Fleet:
         self._port = port
         self._path = wire.socket_path(state_dir)
         self._record = state_dir / "gateway.json"
-        self._seats: list[Seat] = []
+        self._seats = Seats()
+        self._table: Table | None = None  # of the processes that were taken over, or a new one
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -87,12 +62,9 @@ class Fleet:
         self._trace: TraceFile | None = None
         self._models: list[ModelSettings] = []
         self._endpoints: dict[str, list[EndpointSpec]] = {}
-        self._leaving: dict[tuple[str, str], int] = {}  # replica -> the message that took it out
         self._seq = 0
-        self._past: list[dict[str, Any]] = []
         self._dumps: dict[int, asyncio.Future[None]] = {}
         self._numbers = count(1)
-        self._elsewhere: dict[int, list[list[Any]]] = {}
         self.on_held: Callable[[str], None] = lambda _model: None
         self.on_change: Callable[[], None] = lambda: None
 
@@ -116,12 +88,12 @@ class Fleet:
         )
         self._path.chmod(0o600)
         await self._take_over()
+        self._table = self._table or Table.create()
         missing = self._config.workers - len(self._seats)
         if missing > 0:
+            rows = self._table.free_rows()
             for listening in self._open(missing):
-                seat = Seat(len(self._seats), listening)
-                self._seats.append(seat)
-                self._keep(seat)
+                self._keep(self._seats.add(Seat(next(rows), listening)))
         async with asyncio.timeout(_START_TIMEOUT):
             for seat in self._seats:
                 await seat.serving.wait()
@@ -145,6 +117,7 @@ class Fleet:
         await self.abandon(kill=True)
         self._record.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
+        remove_pipes(self._path)
 
     async def abandon(self, *, kill: bool = False) -> None:
         """Close everything of this process; the gateway processes go on unless *kill*."""
@@ -168,6 +141,8 @@ class Fleet:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._trace is not None:
             self._trace.close()
+        if self._table is not None:
+            self._table.close()
 
     @property
     def port(self) -> int:
@@ -184,36 +159,28 @@ class Fleet:
     def set_models(self, models: Iterable[ModelSettings]) -> None:
         """The models that exist."""
         self._models = list(models)
-        self._tell(wire.models_line(self._models))
+        self._seats.tell(wire.models_line(self._models))
 
     def set_endpoints(self, model: str, endpoints: Iterable[EndpointSpec]) -> None:
         """The replicas of *model* that may get requests."""
         self._seq += 1
-        known = {spec.name for spec in self._endpoints.get(model, ())}
-        self._endpoints[model] = list(endpoints)
-        staying = {spec.name for spec in self._endpoints[model]}
-        for name in known - staying:
-            self._leaving[model, name] = self._seq
-        for name in staying:
-            self._leaving.pop((model, name), None)
-        self._tell(wire.endpoints_line(model, self._endpoints[model], self._seq))
+        known = [spec.name for spec in self._endpoints.get(model, ())]
+        specs = self._endpoints[model] = list(endpoints)
+        self._seats.leaving(model, known, {spec.name for spec in specs}, self._seq)
+        self._seats.tell(wire.endpoints_line(model, specs, self._seq))
 
     def set_health(self, model: str, name: str, *, healthy: bool) -> None:
         """What the health check says of a replica."""
-        self._tell(wire.line("health", model=model, name=name, healthy=healthy))
+        self._seats.tell(wire.line("health", model=model, name=name, healthy=healthy))
 
     def remove_endpoint(self, model: str, name: str) -> None:
         """A replica is gone."""
         self._endpoints[model] = [e for e in self._endpoints.get(model, ()) if e.name != name]
-        self._tell(wire.line("remove", model=model, name=name))
+        self._seats.tell(wire.line("remove", model=model, name=name))
 
     def start_failed(self, model: str, why: str) -> None:
         """There will be no replica for those that wait."""
-        self._tell(wire.line("failed", model=model, why=why))
-
-    def _tell(self, line: bytes) -> None:
-        for seat in self._seats:  # also to those that start: they know what was so at their hello
-            seat.send(line)
+        self._seats.tell(wire.line("failed", model=model, why=why))
 
     # -- what they say ---------------------------------------------------------------------------
 
@@ -222,32 +189,19 @@ class Fleet:
 
         At least 1 while a process has not confirmed that it sends the replica nothing new.
         """
-        total = sum(
-            requests
-            for seat in self._seats
-            for (_, pod), requests in seat.in_flight.items()
-            if pod == name
-        )
-        left_at = max((seq for (_, pod), seq in self._leaving.items() if pod == name), default=0)
-        unsure = any(s.writer is not None and s.seq < left_at for s in self._seats)
-        return max(total, int(unsure))
+        return self._seats.in_flight(name)
 
     def held(self, model: str) -> int:
         """Requests that wait for a replica."""
-        return sum(seat.held.get(model, 0) for seat in self._seats)
+        return self._seats.held(model)
 
     def incoming(self, model: str) -> int:
         """Requests that came for *model*."""
-        ended = (dumped["models"].get(model, {}) for dumped in self._past)
-        before = sum(int(counters.get("incoming", 0)) for counters in ended)
-        return before + sum(seat.incoming.get(model, 0) for seat in self._seats)
+        return self._seats.incoming(model)
 
     def snapshot(self) -> Snapshot:
         """All counters, at most half a second old; those that wait as of now."""
-        latest = [seat.latest for seat in self._seats if seat.latest is not None]
-        total = Snapshot.of([*self._past, *latest])
-        total.held = Counter({settings.name: self.held(settings.name) for settings in self._models})
-        return total
+        return self._seats.snapshot(settings.name for settings in self._models)
 
     async def refresh(self) -> None:
         """Ask all processes for their counters."""
@@ -302,20 +256,34 @@ class Fleet:
                 return seat
         host, port = hello["address"]
         fits = port and self._port in {0, port} and len(self._seats) < self._config.workers
-        if self._closed or not fits or all(seat.listening for seat in self._seats if seat) is None:
+        if self._closed or not fits or any(seat.listening is not None for seat in self._seats):
+            return None  # this run has opened its own sockets already, or wants no more
+        if not self._has_our_table(hello):
             return None
-        if any(seat.listening is not None for seat in self._seats):
-            return None  # this run has opened its own sockets already
         self._port = port
-        seat = Seat(len(self._seats), None)
-        self._seats.append(seat)
         _log.debug("took over gateway process %d on %s:%d", hello["pid"], host, port)
-        return seat
+        return self._seats.add(Seat(hello["number"], None))
+
+    def _has_our_table(self, hello: Message) -> bool:
+        """Whether a process of an earlier run counts with the others; the first brings the table.
+
+        If it cannot be opened limits would hold for each run alone: the process has to go.
+        """
+        found = Table.of_process(hello["pid"], hello["table"])
+        if found is None:
+            return False
+        if self._table is None:
+            self._table = found
+            return True
+        same = self._table.is_same(found)
+        found.close()
+        return same
 
     def _hear(self, seat: Seat, message: Message) -> None:
         op = message["op"]
         if op == "depths":
-            self._hear_depths(seat, message)
+            seat.hear_depths(message)
+            self.on_change()
         elif op == "held":
             self.on_held(message["model"])
         elif op == "dump":
@@ -330,27 +298,6 @@ class Fleet:
         elif op == "serving":
             seat.serving.set()
 
-    def _hear_depths(self, seat: Seat, message: Message) -> None:
-        seat.seq = message["seq"]
-        seat.held = {model: held for model, (_, held) in message["models"].items()}
-        seat.incoming = {model: incoming for model, (incoming, _) in message["models"].items()}
-        seat.in_flight = {(model, name): n for model, name, n in message["replicas"]}
-        if len(self._seats) > 1:
-            self._tell_elsewhere()
-        self.on_change()
-
-    def _tell_elsewhere(self) -> None:
-        """Tell each process what the others have at the replicas, if that has changed."""
-        for seat in self._seats:
-            others: Counter[tuple[str, str]] = Counter()
-            for other in self._seats:
-                if other is not seat:
-                    others.update(other.in_flight)
-            told = [[model, name, n] for (model, name), n in sorted(others.items())]
-            if self._elsewhere.get(seat.number) != told:
-                self._elsewhere[seat.number] = told
-                seat.send(wire.line("elsewhere", replicas=told))
-
     async def _send_page(self, seat: Seat, number: int) -> None:
         await self.refresh()
         seat.send(wire.line("page", id=number, text=page(self.snapshot())))
@@ -359,19 +306,11 @@ class Fleet:
         """A process has closed its line: it has ended, or is about to."""
         if seat.writer is not writer:
             return
-        if seat.latest is not None:
-            for model, incoming in seat.incoming.items():  # told sooner than the other counts
-                if model in seat.latest["models"]:
-                    seat.latest["models"][model]["incoming"] = incoming
-            self._past.append(past(seat.latest))
-        seat.writer = None
-        seat.heard_out.set()
+        self._seats.left(seat)
         if self._trace is not None:
             self._trace.left(seat.number)
-        seat.latest = None
-        seat.serving.clear()
-        seat.in_flight, seat.held, seat.incoming = {}, {}, {}
         if seat.child is None:  # it was taken over: its socket went with it
+            self._free(seat)
             seat.pid = None
             seat.gone.set()
             if not self._closed:
@@ -391,19 +330,12 @@ class Fleet:
 
     async def _take_over(self) -> None:
         """Wait for the processes of an earlier run that still serve."""
-        try:
-            record = json.loads(self._record.read_text(encoding="utf-8"))
-            pids = [int(pid) for pid in record["pids"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        alive = [pid for pid in pids if _is_worker(pid)]
         loop = asyncio.get_running_loop()
         until = loop.time() + _TAKE_OVER
-        while alive and loop.time() < until:
+        while (alive := processes.noted(self._record)) and loop.time() < until:
             if len([s for s in self._seats if s.serving.is_set()]) >= len(alive):
                 return
             await asyncio.sleep(0.02)
-            alive = [pid for pid in alive if _is_worker(pid)]
 
     async def _replace(self, seat: Seat) -> None:
         """Give a seat whose process brought its own socket one of ours."""
@@ -416,13 +348,15 @@ class Fleet:
     async def _keep_running(self, seat: Seat) -> None:
         loop = asyncio.get_running_loop()
         pause = 0.0
-        while not self._closed and seat.listening is not None:
+        while not self._closed and seat.listening is not None and self._table is not None:
             started = loop.time()
-            child = seat.child = _start(self._path, seat.number, seat.listening.fileno())
-            seat.pid = child.pid
+            listening = seat.listening.fileno()
+            child = processes.start(self._path, seat.number, listening, self._table.fd)
+            seat.child, seat.pid = child, child.pid
             seat.gone.clear()
             self._note()
-            await _ended(child)
+            await processes.ended(child)
+            self._free(seat)
             seat.gone.set()
             quick = loop.time() - started < _QUICK
             pause = min(max(pause * 2, 0.1), 5.0) if quick else 0.0
@@ -430,56 +364,20 @@ class Fleet:
                 _log.warning("gateway process %d ended; another starts", child.pid)
                 await asyncio.sleep(pause)
 
+    def _free(self, seat: Seat) -> None:
+        """What a process had in hand is lost with it: others may have its places."""
+        if self._table is None or self._closed or seat.pid is None:
+            return
+        if processes.is_worker(seat.pid):
+            return  # it only closed its line; the row goes with the process
+        if self._table.clear(seat.number, seat.pid):
+            wake_all(self._path, [other.number for other in self._seats if other is not seat])
+
     def _note(self) -> None:
         """Write down who serves, for a run that comes after this one is killed."""
-        text = json.dumps({"port": self._port, "pids": list(self.pids)})
-        temporary = self._record.with_suffix(".tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(self._record)
+        processes.note(self._record, self._port, self.pids)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _start(link: Path, number: int, fd: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stoker.gateway.worker",
-         f"--link={link}", f"--fd={fd}", f"--number={number}"],
-        pass_fds=[fd],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-
-
-async def _ended(child: subprocess.Popen[bytes]) -> None:
-    """Wait for a child without a thread where the system can tell."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-    try:
-        fd = os.pidfd_open(child.pid)
-    except (AttributeError, OSError):
-        await asyncio.to_thread(child.wait)
-        return
-
-    def readable() -> None:
-        loop.remove_reader(fd)
-        if not done.done():
-            done.set_result(None)
-
-    loop.add_reader(fd, readable)
-    try:
-        await done
-    finally:
-        loop.remove_reader(fd)
-        os.close(fd)
-    child.wait()
-
-
-def _is_worker(pid: int) -> bool:
-    """Whether *pid* is a gateway process, as far as one can see."""
-    try:
-        return b"stoker.gateway.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False

@@ -128,7 +128,7 @@ class Intake:
         except Refusal:
             self._plane.count("unauthorized")
             raise
-        sender.begin(exchange.began, keys.share)
+        sender.begin(exchange.began)
         exchange.sender = sender
         exchange.sender_name = exchange.key = sender.name
         exchange.priority = sender.priority

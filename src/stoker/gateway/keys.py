@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,14 @@ import yaml
 from stoker.errors import InputError
 from stoker.gateway.openai import Refusal
 from stoker.gateway.policy import Priority
+from stoker.gateway.shared.table import Cell, Row
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 1.0
 _BURST = 10.0  # seconds' worth of requests that may come at once, at least one
+_ROUNDING = 1e-6  # of a request
+_RUNNING, _FULL_AT = range(2)  # of a key's cell in the table of all processes
+_NS = 1e9
 _FIELDS = {
     "admin",
     "concurrency",
@@ -36,6 +40,52 @@ _FIELDS = {
 }
 
 
+class Usage:
+    """What runs of one API key, and how much of its rate is used up: in all gateway processes."""
+
+    __slots__ = ("_cell", "_full_at", "_running")
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._full_at = 0.0
+        self._cell: Cell | None = None  # None: there is one process
+
+    @property
+    def running(self) -> int:
+        """Requests that run."""
+        return self._running + (self._cell.others(_RUNNING) if self._cell else 0)
+
+    @property
+    def full_at(self) -> float:
+        """When the bucket of its rate is full again; it is the latest that any process says."""
+        return (
+            max(self._full_at, self._cell.highest(_FULL_AT) / _NS) if self._cell else self._full_at
+        )
+
+    @full_at.setter
+    def full_at(self, at: float) -> None:
+        self._full_at = at
+        if self._cell:
+            self._cell.put(_FULL_AT, round(at * _NS))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see it."""
+        return self._cell is not None
+
+    def share(self, cell: Cell) -> None:
+        """Let other processes see it from now on."""
+        self._cell = cell
+        cell.put(_RUNNING, self._running)
+        cell.put(_FULL_AT, round(self._full_at * _NS))
+
+    def add(self, requests: int) -> None:
+        """So many more run, or fewer."""
+        self._running += requests
+        if self._cell:
+            self._cell.put(_RUNNING, self._running)
+
+
 @dataclass(slots=True)
 class Sender:
     """The holder of one API key, and what runs of theirs. ``None`` limits nothing."""
@@ -46,49 +96,53 @@ class Sender:
     models: frozenset[str] | None = None
     priority: Priority = Priority.NORMAL
     admin: bool = False
-    running: int = 0
-    _allowed: float = 0.0
-    _counted_at: float | None = None
+    usage: Usage = field(default_factory=Usage)
 
-    def begin(self, now: float, share: float) -> None:
-        """Count one request in; *share* is this process's part of the limits.
+    def begin(self, now: float) -> None:
+        """Count one request in.
 
         Raises:
             Refusal: it is one too many.
         """
-        limit = None if self.concurrency is None else max(1, round(self.concurrency * share))
-        if limit is not None and self.running >= limit:
+        usage = self.usage
+        if self.concurrency is not None and usage.running >= self.concurrency:
             message = f"{self.concurrency} requests of this API key are running already."
             raise Refusal(429, "rate_limit_error", message, code="concurrency_limit", retry_after=1)
         if self.requests_per_minute is not None:
-            rate = self.requests_per_minute * share / 60
-            most = max(1.0, rate * _BURST)
-            since = 0.0 if self._counted_at is None else now - self._counted_at
-            self._allowed = (
-                most if self._counted_at is None else min(most, self._allowed + rate * since)
-            )
-            self._counted_at = now
-            if self._allowed < 1:
-                wait = max(1, round((1 - self._allowed) / rate))
+            gap = 60 / self.requests_per_minute
+            most = max(1.0, _BURST / gap)
+            full_at = max(usage.full_at, now)
+            allowed = most - (full_at - now) / gap
+            if allowed < 1 - _ROUNDING:
+                wait = max(1, round((1 - allowed) * gap))
                 message = f"This API key may send {self.requests_per_minute:g} requests a minute."
                 raise Refusal(429, "rate_limit_error", message, code="rate_limit", retry_after=wait)
-            self._allowed -= 1
-        self.running += 1
+            usage.full_at = full_at + gap
+        usage.add(1)
 
-    def take_over(self, old: Sender) -> None:
-        """Go on where *old*, of an earlier reading of the file, was."""
-        self._allowed, self._counted_at = old._allowed, old._counted_at
+    def end(self) -> None:
+        """Count one request out."""
+        self.usage.add(-1)
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it matters what other processes have of it."""
+        return self.concurrency is not None or self.requests_per_minute is not None
 
 
 class Keys:
-    """The keys of one file, read again when it changes."""
+    """The keys of one file, read again when it changes.
 
-    def __init__(self, path: Path, *, share: float = 1.0) -> None:
+    Attributes:
+        row: What this gateway process has in hand, for the others; None: there are no others.
+    """
+
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self.share = share
         self._senders = read_keys(path)
         self._stamp = _stamp(path)
         self._looked_at = 0.0
+        self.row: Row | None = None
 
     def sender(self, token: bytes) -> Sender:
         """Who sends *token*.
@@ -96,11 +150,14 @@ class Keys:
         Raises:
             Refusal: it is nobody's.
         """
-        found = self._senders.get(hashlib.sha256(token).digest()) if token else None
+        digest = hashlib.sha256(token).digest()
+        found = self._senders.get(digest) if token else None
         if found is None:
             what = "The API key is not valid." if token else "There is no API key in the request."
             message = f"{what} Send it as `Authorization: Bearer KEY`."
             raise Refusal(401, "invalid_request_error", message, code="invalid_api_key")
+        if self.row is not None and found.is_limited and not found.usage.is_shared:
+            found.usage.share(self.row.cell("key", digest.hex()))
         return found
 
     def reload_if_changed(self, now: float) -> None:
@@ -119,7 +176,7 @@ class Keys:
             return
         for digest, sender in senders.items():
             if digest in self._senders:
-                sender.take_over(self._senders[digest])
+                sender.usage = self._senders[digest].usage  # the old limits' requests still run
         self._senders = senders
 
 

@@ -16,6 +16,7 @@ from stoker.gateway.page import page
 from stoker.gateway.plane import Plane
 from stoker.gateway.recorder import BATCH, Recorder
 from stoker.gateway.report import depths, dump
+from stoker.gateway.shared.table import Row
 from stoker.gateway.stats import Snapshot
 from stoker.gateway.wire import Message, WorkerConfig
 
@@ -34,10 +35,10 @@ _PAGE_TIMEOUT = 2.0
 class Link:
     """Listens to the control process and tells it what happens."""
 
-    def __init__(self, path: Path, listening: socket.socket, number: int, worker: Worker) -> None:
+    def __init__(self, path: Path, listening: socket.socket, row: Row, worker: Worker) -> None:
         self._path = path
         self._listening = listening
-        self._number = number
+        self._row = row
         self._worker = worker
         self._plane: Plane | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -112,9 +113,6 @@ class Link:
             plane.remove_endpoint(message["model"], message["name"])
         elif op == "health":
             plane.set_health(message["model"], message["name"], healthy=message["healthy"])
-        elif op == "elsewhere":
-            for model, name, requests in message["replicas"]:
-                plane.set_elsewhere(model, name, requests)
         elif op == "failed":
             plane.start_failed(message["model"], message["why"])
         elif op == "dump":
@@ -167,7 +165,8 @@ class Link:
                 "hello",
                 version=wire.VERSION,
                 pid=os.getpid(),
-                number=self._number,
+                number=self._row.number,
+                table=self._row.table.fd,
                 address=list(name[:2]) if isinstance(name, tuple) else [name, 0],
             )
         )

@@ -38,6 +38,7 @@ from stoker.gateway.refusals import refusal_of
 from stoker.gateway.replicas import Replicas
 from stoker.gateway.respond import answer, chunk
 from stoker.gateway.settings import Limits
+from stoker.gateway.shared.dispatching import SharedDispatcher
 from stoker.gateway.sockets import Sockets
 from stoker.gateway.stats import CLIENT_GONE, ModelCounters
 from stoker.gateway.sweep import Sweep
@@ -76,7 +77,7 @@ class Plane:
         self.now = now
         self.created = created
         self.coarse = now()
-        self.dispatcher = Dispatcher()
+        self.dispatcher: Dispatcher | SharedDispatcher = Dispatcher()
         self.counters: dict[str, ModelCounters] = {}
         self.other: defaultdict[str, int] = defaultdict(int)
         self.inbounds: set[Inbound] = set()
@@ -120,9 +121,9 @@ class Plane:
         self._perform(self.dispatcher.set_health(model, name, healthy=healthy, now=self.now()))
         self._plan()
 
-    def set_elsewhere(self, model: str, name: str, requests: int) -> None:
-        """Requests that a replica has from other processes."""
-        self._perform(self.dispatcher.set_elsewhere(model, name, requests, self.now()))
+    def decide(self, look: Callable[[float], Sequence[Action]]) -> None:
+        """Do what the dispatcher says: another process has left room, or has gone."""
+        self._perform(look(self.now()))
         self._plan()
 
     def remove_endpoint(self, model: str, name: str) -> None:
@@ -399,7 +400,7 @@ class Plane:
             exchange.spooled.close()
             exchange.spooled = None
         if exchange.sender is not None:
-            exchange.sender.running -= 1
+            exchange.sender.end()
             exchange.sender = None
         if self.access_log is not None:
             self.access_log.write(exchange, status, now)

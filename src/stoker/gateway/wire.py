@@ -11,7 +11,6 @@ control to gateway
 ``endpoints``          ``model``, ``endpoints``: a list of `EndpointSpec`, ``seq``
 ``remove``             ``model``, ``name``: the replica is gone, whatever it had
 ``health``             ``model``, ``name``, ``healthy``
-``elsewhere``          ``replicas``: [model, name, requests at other gateway processes]
 ``failed``             ``model``, ``why``: there will be no replica
 ``dump``               ``id``: asks for a ``dump``
 ``page``               ``id``, ``text``: the metrics page that was asked for
@@ -21,7 +20,8 @@ control to gateway
 =====================  ========================================================================
 gateway to control
 =====================  ========================================================================
-``hello``              ``version``, ``pid``, ``port``, ``number``
+``hello``              ``version``, ``pid``, ``address``, ``number`` of its row, ``table``: the
+                       file descriptor of the memory that the processes share
 ``held``               ``model``: a request waits and there is no replica; at once
 ``depths``             see `stoker.gateway.report.depths`, and ``seq``; within 5 ms of a change
 ``dump``               see `stoker.gateway.report.dump`; twice a second and when asked (``id``)
@@ -47,7 +47,7 @@ import orjson
 from stoker.gateway.policy import EndpointSpec, ModelSettings
 from stoker.gateway.settings import Limits
 
-VERSION = 2
+VERSION = 3
 _MAX_LINE = 1 << 24
 _MAX_PATH = 100  # bytes; the kernel's limit for a Unix socket is 108
 
@@ -60,7 +60,7 @@ class WorkerConfig:
 
     Attributes:
         limits: For all models.
-        workers: How many processes share the port; API keys' limits are divided by it.
+        workers: How many processes share the port.
         keys: File of API keys; None: everybody may send.
         access_log: File; None: none is kept.
         record: File for a trace of all requests; None: none is kept.

@@ -176,7 +176,9 @@ class _Play:
         elif kind == 4:
             plane.start_failed(model, "no GPU")
         else:
-            plane.set_elsewhere(model, f"{model}-1", rng.choice((0, 3)))
+            for endpoint in plane.dispatcher.endpoints(model):
+                endpoint.elsewhere = rng.choice((0, 3))
+            plane.decide(lambda now: plane.dispatcher.refill(model, now))
 
     def check(self) -> None:
         """What must be true when nothing can happen any more."""

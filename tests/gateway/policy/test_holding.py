@@ -46,10 +46,12 @@ def test_an_endpoints_own_limit_goes_before_the_models(drive):
 def test_requests_of_other_gateway_processes_count_towards_the_limit(drive):
     d = drive(limit=2)
     d.endpoints("a")
-    d.apply(d.dispatcher.set_elsewhere("m", "a", 2, d.now))
+    [a] = d.dispatcher.endpoints("m")
+    a.elsewhere = 2
     d.arrive("1")
     assert owners(d) == []
-    d.apply(d.dispatcher.set_elsewhere("m", "a", 1, d.now))
+    a.elsewhere = 1
+    d.apply(d.dispatcher.refill("m", d.now))
     assert owners(d) == ["1"]
 
 

@@ -80,6 +80,7 @@ class Dispatcher:
                 known.update(spec, found.settings)
                 if known.draining:  # it was unwell, and whoever says so says that it is not now
                     known.circuit = Circuit()
+                    known.healthy = True
                 known.draining = False
         if wanted:
             found.warmed(now)
@@ -132,15 +133,11 @@ class Dispatcher:
         found.fill(now, out)
         return out
 
-    def set_elsewhere(self, model: str, name: str, requests: int, now: float) -> Sequence[Action]:
-        """How many requests a replica has from other gateway processes."""
+    def refill(self, model: str, now: float) -> Sequence[Action]:
+        """Other gateway processes have less in hand, or it is our turn."""
         found = self._models.get(model)
-        endpoint = found.endpoints.get(name) if found else None
-        if found is None or endpoint is None:
-            return _NOTHING
-        endpoint.elsewhere = requests
         out: list[Action] = []
-        if found.waiting:
+        if found is not None and found.waiting:
             found.fill(now, out)
         return out
 
@@ -171,7 +168,7 @@ class Dispatcher:
             reason = Reason.STOPPING if self._stopping else Reason.UNKNOWN_MODEL
             return (Refuse(request, reason, None, ""),)
         model.budget.request()
-        if not model.waiting:
+        if not model.waiting and model.turns.ahead is None:
             endpoint = model.pick(request, now)
             if endpoint is not None:
                 return (model.send(request, endpoint, now),)
@@ -265,6 +262,10 @@ class Dispatcher:
     def models(self) -> tuple[str, ...]:
         """The names of all models, in the order in which they were told."""
         return tuple(self._models)
+
+    def model(self, name: str) -> Model | None:
+        """The model of that name, for those who count for several processes."""
+        return self._models.get(name)
 
     def settings(self, model: str) -> ModelSettings:
         """The rules for *model*."""

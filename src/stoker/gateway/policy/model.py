@@ -15,6 +15,7 @@ from stoker.gateway.policy.endpoint import Endpoint
 from stoker.gateway.policy.queue import FairQueue
 from stoker.gateway.policy.request import Request, Stage
 from stoker.gateway.policy.settings import ModelSettings
+from stoker.gateway.policy.turns import Turns
 
 RETRY_PAUSE = 0.1  # doubles up to RETRY_PAUSE_MAX while all endpoints fail a request
 RETRY_PAUSE_MAX = 2.0
@@ -32,6 +33,9 @@ class Model:
         self.queue = FairQueue()
         self.again: OrderedDict[Request, None] = OrderedDict()  # were at an endpoint before
         self.again_bytes = 0
+        self.turns = Turns()
+        self.waiting_elsewhere = 0  # requests in other gateway processes
+        self.bytes_elsewhere = 0  # of their bodies
         self.budget = RetryBudget()
         self._turn = 0
         self._cold_since: float | None = None  # when the first request found no endpoint
@@ -171,14 +175,18 @@ class Model:
     def hold(self, request: Request, now: float, out: list[Action]) -> None:
         """Let a new request wait, or refuse it."""
         settings = self.settings
-        if request.size > settings.queue_bytes - self.waiting_bytes:
-            why = f"the requests that wait hold {self.waiting_bytes} bytes already"
+        held = self.waiting_bytes + self.bytes_elsewhere
+        if request.size > settings.queue_bytes - held:
+            why = f"the requests that wait hold {held} bytes already"
             return self.refuse(request, Reason.QUEUE_FULL, now, out, why)
-        if self.waiting >= settings.queue_requests and not self._displace(request, now, out):
-            why = f"{self.waiting} requests wait already"
+        waiting = self.waiting + self.waiting_elsewhere
+        if waiting >= settings.queue_requests and not self._displace(request, now, out):
+            why = f"{waiting} requests wait already"
             return self.refuse(request, Reason.QUEUE_FULL, now, out, why)
         self._wait(request, now)
         self.queue.push(request)
+        if len(self.queue) == 1:
+            self.turns.join(self.queue)
         self.fill(now, out)
         self._tell_held(request, now, out)
         return None
@@ -200,7 +208,9 @@ class Model:
             self.queue.remove(request)
 
     def fill(self, now: float, out: list[Action]) -> None:
-        """Send those that wait and for whom there is room."""
+        """Send those that wait and for whom there is room, if it is their turn."""
+        if self.turns.paused:
+            return
         for request in tuple(self.again):
             endpoint = self.pick(request, now)
             if endpoint is not None:
@@ -210,11 +220,12 @@ class Model:
                 request.pause = min(max(request.pause * 2, RETRY_PAUSE), RETRY_PAUSE_MAX)
                 request.resumes = now + request.pause
                 self._set_timer(request.resumes, request)
-        while (following := self.queue.peek()) is not None:
+        while (following := self.queue.peek()) is not None and self.turns.mine:
             endpoint = self.pick(following, now)
             if endpoint is None:
                 return
             self.queue.pop()
+            self.turns.took(self.queue)
             out.append(self.send(following, endpoint, now))
 
     def tick(self, now: float, out: list[Action]) -> None:
@@ -300,7 +311,8 @@ class Model:
         if last is None or self.queue.waiting(last.key) <= self.queue.waiting(request.key) + 1:
             return False
         self.leave(last)
-        why = f"{self.waiting + 1} requests wait already, most of them from this sender"
+        waiting = self.waiting + self.waiting_elsewhere + 1
+        why = f"{waiting} requests wait already, most of them from this sender"
         self.refuse(last, Reason.DISPLACED, now, out, why)
         return True
 

@@ -9,6 +9,7 @@ from stoker.gateway.policy.request import Priority, Request
 
 #: One of so many that leave is of low priority while such wait: they are slow, not starved.
 LOW_TURN = 10
+_TURN = 1 << 20  # what a turn costs when one sender waits
 
 _Lane = OrderedDict[str, "OrderedDict[Request, None]"]  # by sender, whose turn is next first
 
@@ -73,6 +74,16 @@ class FairQueue:
     def waiting(self, key: str) -> int:
         """How many of *key* wait."""
         return sum(len(lane[key]) for lane in self._lanes if key in lane)
+
+    def turn_cost(self) -> int:
+        """What a turn costs this queue: less with more senders, `LOW_TURN` times as much for low.
+
+        It is 0 when nobody waits.
+        """
+        normal, low = self._lanes
+        if normal:
+            return _TURN // len(normal)
+        return _TURN * LOW_TURN // len(low) if low else 0
 
     def newest_of_longest(self) -> Request | None:
         """The last request of the sender with most waiting; low priority goes first."""
