@@ -11,6 +11,8 @@ from tests.gateway.fuzzing.world import HORIZON, LIMITS, Loop, Wire, World, run,
 from tests.gateway.vectors import HEAD
 
 from stoker.gateway.access_log import AccessLog
+from stoker.gateway.pool import KEEP_ALIVE
+from stoker.gateway.sweep import SWEEP
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -83,6 +85,28 @@ def test_what_comes_while_an_answer_ends_keeps_its_place():
         await turns(4)
         assert [json.loads(body)["number"] for body in stage.heard()] == [1, 2]
         assert statuses(client) == [200, 200]
+
+    on_stage(scene)
+
+
+def test_a_connection_that_takes_long_is_closed_when_it_has_been_idle_too():
+    async def scene(stage: Stage) -> None:
+        dial = stage.loop.dial
+
+        def slowly(protocol: asyncio.Protocol, port: int) -> Wire:
+            wire = dial(protocol, port)
+            wire.late = 1.6 * SWEEP  # the gateway looks for replicas without connections meanwhile
+            return wire
+
+        stage.loop.dial = slowly
+        stage.ready("m", 1)
+        client = stage.connect()
+        client.feed(chat())
+        await asyncio.sleep(2 * SWEEP)
+        stage.replicas[0].feed(OK)
+        await asyncio.sleep(2 * KEEP_ALIVE)
+        assert statuses(client) == [200]
+        assert stage.replicas[0].lost
 
     on_stage(scene)
 

@@ -27,6 +27,7 @@ class Pool:
         authority = "localhost" if self.unix else parts.netloc.rpartition("@")[2]
         self.host_line = f"Host: {authority}\r\n\r\n".encode()
         self.connections = 0  # idle or not
+        self.dialled = 0  # on their way
         self._idle: list[Outbound] = []
 
     def take(self, now: float) -> Outbound | None:

@@ -61,7 +61,7 @@ class Replicas:
         """Close what has been idle for long."""
         for url, pool in tuple(self._pools.items()):
             pool.close_idle(now)
-            if not pool.connections:
+            if not pool.connections and not pool.dialled:
                 del self._pools[url]
 
     def close(self, now: float) -> None:
@@ -97,10 +97,14 @@ class Replicas:
         def make() -> Outbound:
             return Outbound(self._plane, pool)
 
-        if pool.unix is not None:
-            outbound: Outbound = await self._sockets.connect_unix(make, pool.unix)
-        else:
-            outbound = await self._sockets.connect(make, pool.host, pool.port, pool.tls)
+        pool.dialled += 1  # a pool that were given up meanwhile would never close the connection
+        try:
+            if pool.unix is not None:
+                outbound: Outbound = await self._sockets.connect_unix(make, pool.unix)
+            else:
+                outbound = await self._sockets.connect(make, pool.host, pool.port, pool.tls)
+        finally:
+            pool.dialled -= 1
         return outbound
 
     async def _spool(self, exchange: Exchange) -> None:

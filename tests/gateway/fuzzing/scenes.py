@@ -86,6 +86,8 @@ class _Play:
         self.replicas.append(replica)
         if kind < 0.2:
             replica.wire.delay = self.rng.choice((0.1, 2.0))
+        elif kind < 0.3:
+            replica.wire.late = self.rng.choice((0.1, 0.7))
         if kind < 0.15:
             replica.wire.reset()
         return replica.wire

@@ -88,6 +88,8 @@ class Loop(asyncio.BaseEventLoop):
         wire = self.dial(protocol, port)
         if wire is None:
             raise ConnectionRefusedError
+        if wire.late:
+            await wire.come_late(protocol)
         protocol.connection_made(wire)
         try:
             await asyncio.sleep(wire.delay)  # others have a turn before whoever dialled knows of it
@@ -103,7 +105,8 @@ class Wire(asyncio.Transport):
     Attributes:
         sent: What the far end has received.
         slow: The far end does not read.
-        delay: Seconds before the one who dialled hears that it is there.
+        late: Seconds before it is there.
+        delay: Seconds from then on before the one who dialled hears of it.
     """
 
     def __init__(self, loop: Loop, on_sent: Callable[[bytes], None] | None = None) -> None:
@@ -112,7 +115,7 @@ class Wire(asyncio.Transport):
         self.protocol: asyncio.Protocol | None = None
         self.sent = bytearray()
         self.slow = False
-        self.delay = 0.0
+        self.late = self.delay = 0.0
         self.lost = False
         self._on_sent = on_sent
         self._unsent = bytearray()
@@ -170,6 +173,15 @@ class Wire(asyncio.Transport):
 
     # -- what the far end does -------------------------------------------------------------------
 
+    async def come_late(self, protocol: asyncio.Protocol) -> None:
+        """Nobody is told anything before the connection is there."""
+        self.protocol, self._reading = None, False
+        await asyncio.sleep(self.late)
+        if self.lost or self._closing:
+            raise ConnectionResetError
+        self.protocol, self._reading = protocol, True
+        self.loop.call_soon(self._deliver)
+
     def feed(self, data: bytes | None) -> None:
         """Send *data*; None: nothing more will come."""
         self._inbox.append(data)
@@ -209,7 +221,8 @@ class Wire(asyncio.Transport):
     def _lose(self, error: Exception | None) -> None:
         if not self.lost:
             self.lost = True
-            self.protocol.connection_lost(error)
+            if self.protocol is not None:
+                self.protocol.connection_lost(error)
 
     def _must_be_alive(self) -> None:
         if self.lost:
