@@ -3,6 +3,10 @@
 HAProxy, HAProxy that routes by the model in the body as we do, nginx, and vllm-router if it is on
 PATH or VLLM_ROUTER says where it is (`pip install vllm-router`, best into a place of its own).
 
+HAProxy is told `option http-no-delay`: without it a stream in chunks is sent with MSG_MORE, and the
+kernel keeps each event for up to 200 ms, until there are more. That is cheap, and no way to serve a
+stream of tokens. A row shows it; "events a piece" is how many a client gets at a time.
+
 Upstream and client are small C programs (bench/native), so that they are not what is measured. The
 proxies run one after another on core 0, upstream and client on core 1, in rounds; what counts is
 utime+stime of a proxy's processes divided by what they carried.
@@ -37,6 +41,7 @@ global
   maxconn 4096
 defaults
   mode http
+{delay}
   timeout connect 5s
   timeout client 600s
   timeout server 600s
@@ -49,6 +54,7 @@ backend b
   server a 127.0.0.1:{first}
   server b 127.0.0.1:{second}
 """
+NO_DELAY = "  option http-no-delay"
 PLAIN = "  default_backend b"
 BY_BODY = """  option http-buffer-request
   http-request set-var(txn.model) req.body,json_query('$.model')
@@ -104,6 +110,8 @@ class Proxy:
             ["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.requests: list[float] = []
+        self.varied: list[float] = []
+        self.joined: list[float] = []  # events a piece
         self.events: list[float] = []
         self.alone: list[float] = []
         self.failed = 0
@@ -153,21 +161,30 @@ def measure(proxy: Proxy, folder: Path) -> None:
     done = client(folder, proxy.port, 64 * proxy.workers, "json")
     proxy.requests.append((proxy.cpu() - before) / done["requests"])
     before = proxy.cpu()
+    varied = client(folder, proxy.port, 64 * proxy.workers, "varied")
+    proxy.varied.append((proxy.cpu() - before) / varied["requests"])
+    before = proxy.cpu()
     streamed = client(folder, proxy.port, 192 * proxy.workers, "stream", 20)
     proxy.events.append((proxy.cpu() - before) / streamed["events"])
+    proxy.joined.append(streamed["events"] / streamed["pieces"])
     alone = client(folder, proxy.port, 1, "json")
     proxy.alone.append(alone["p50_us"])
-    for one in (done, streamed, alone):
+    for one in (done, varied, streamed, alone):
         proxy.failed += one["errors"] + one["not_200"]
 
 
 def proxies(folder: Path, first: int, second: int) -> list[Proxy]:
     started = []
     if shutil.which("haproxy"):
-        for name, route in (("HAProxy", PLAIN), ("HAProxy + body route", BY_BODY.format())):
+        for name, route, delay in (
+            ("HAProxy", PLAIN, NO_DELAY),
+            ("HAProxy + body route", BY_BODY.format(), NO_DELAY),
+            ("HAProxy that delays events", PLAIN, ""),
+        ):
             port = free_port()
             file = folder / f"haproxy-{port}.cfg"
-            file.write_text(HAPROXY.format(port=port, first=first, second=second, route=route))
+            text = HAPROXY.format(port=port, first=first, second=second, route=route, delay=delay)
+            file.write_text(text)
             started.append(Proxy(name, ["haproxy", "-f", str(file)], port))
     if shutil.which("nginx"):
         port = free_port()
@@ -177,6 +194,7 @@ def proxies(folder: Path, first: int, second: int) -> list[Proxy]:
         started.append(Proxy("nginx", ["nginx", "-c", str(folder / "nginx.conf")], port))
     if router := os.environ.get("VLLM_ROUTER") or shutil.which("vllm-router"):
         started.append(vllm_router(router, [first, second]))
+    started.append(stoker(folder, [first, second], compiled=False))
     started.append(stoker(folder, [first, second]))
     started.append(stoker(folder, [first, second], workers=2))
     return started
@@ -193,7 +211,14 @@ def vllm_router(program: str, upstreams: list[int]) -> Proxy:
     return Proxy("vllm-router", command, port)
 
 
-def stoker(folder: Path, upstreams: list[int], *, workers: int = 1, limit: int = 4096) -> Proxy:
+def stoker(
+    folder: Path,
+    upstreams: list[int],
+    *,
+    workers: int = 1,
+    limit: int = 4096,
+    compiled: bool = True,
+) -> Proxy:
     """With all that it has: limits, affinity, access log. All of its processes on one core."""
     port = free_port()
     file = folder / f"endpoints-{port}.yaml"
@@ -202,11 +227,13 @@ def stoker(folder: Path, upstreams: list[int], *, workers: int = 1, limit: int =
     model["queue"] = {"requests": 20000, "bytes": "1Gi"}
     file.write_text(json.dumps({"models": [model]}))
     command = [
+        "env", f"STOKER_COMPILED={int(compiled)}",
         sys.executable, "-m", "stoker", "gateway", f"--endpoints={file}", f"--port={port}",
         f"--access-log={folder / 'access.jsonl'}", "--affinity=prefix", f"--workers={workers}",
         f"--state-dir={folder / f'state-{port}'}",
     ]  # fmt: skip
     name = "stoker" if workers == 1 else f"stoker, {workers} workers"
+    name += "" if compiled else ", not compiled"
     return Proxy(name, command, port, workers)
 
 
@@ -291,16 +318,18 @@ def _tables(folder: Path, ports: list[int]) -> str:
     direct = median(client(folder, ports[0], 1, "json")["p50_us"] for _ in range(3))
     base = running[0]
     lines = [
-        "| proxy | us a request | to HAProxy | us an event | to HAProxy | added p50, us | failed |",
-        "|---|---|---|---|---|---|---|",
+        "| proxy | us a request | to HAProxy | other head each time | us an event | to HAProxy "
+        "| events a piece | added p50, us | failed |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for proxy in running:
         by_request = [a / b for a, b in zip(proxy.requests, base.requests, strict=True)]
+        by_varied = [a / b for a, b in zip(proxy.varied, base.varied, strict=True)]
         by_event = [a / b for a, b in zip(proxy.events, base.events, strict=True)]
         lines.append(
             f"| {proxy.name} | {median(proxy.requests):.1f} | {_spread(by_request)} "
-            f"| {median(proxy.events):.1f} | {_spread(by_event)} "
-            f"| {median(proxy.alone) - direct:.0f} | {proxy.failed} |"
+            f"| {_spread(by_varied)} | {median(proxy.events):.1f} | {_spread(by_event)} "
+            f"| {median(proxy.joined):.1f} | {median(proxy.alone) - direct:.0f} | {proxy.failed} |"
         )
     for proxy in running:
         proxy.stop()

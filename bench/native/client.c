@@ -1,8 +1,10 @@
 /* A closed-loop client: CONNECTIONS connections, each sends its next request when it has the answer.
  *
- * usage: client PORT CONNECTIONS SECONDS json|stream PACE_MS
+ * usage: client PORT CONNECTIONS SECONDS json|varied|stream PACE_MS
  *
- * Prints one line of JSON: requests, events of streams, errors, answers that were not 200, and the
+ * json: all requests are the same. varied: each has another trace in its head.
+ *
+ * Prints one line of JSON: requests, events of streams, pieces in which they came, errors, answers that were not 200, and the
  * median and 99th percentile of the time a request took, in microseconds.
  */
 #define _GNU_SOURCE
@@ -32,7 +34,8 @@ struct connection {
 static int poller, port, stream;
 static char request[2048];
 static size_t request_length;
-static long answers, events, errors, others;
+static long answers, events, pieces, errors, others;
+static char *trace; /* where the trace of a request stands in it, if it changes */
 static unsigned *times;
 static size_t timed, room;
 
@@ -47,6 +50,12 @@ static void begin(struct connection *connection) {
     connection->in_body = 0;
     memset(connection->tail, 0, sizeof connection->tail);
     connection->began_ns = now_ns();
+    if (trace) {
+        static unsigned long long number;
+        char digits[17];
+        snprintf(digits, sizeof digits, "%016llx", ++number);
+        memcpy(trace, digits, 16);
+    }
     if (send(connection->fd, request, request_length, MSG_NOSIGNAL) != (ssize_t)request_length)
         errors++;
 }
@@ -72,8 +81,10 @@ static int body(struct connection *connection, const char *data, size_t length) 
         connection->left -= (long)length;
         return connection->left <= 0;
     }
+    long before = events;
     for (const char *at = data; (at = memmem(at, (size_t)(data + length - at), "data: {", 7)); at++)
         events++;
+    pieces += events > before;
     char *tail = connection->tail;
     size_t kept = length < 7 ? length : 7;
     memmove(tail, tail + kept, 7 - kept);
@@ -114,7 +125,7 @@ static int ascending(const void *left, const void *right) {
 
 int main(int count, char **given) {
     if (count != 6) {
-        fprintf(stderr, "usage: client PORT CONNECTIONS SECONDS json|stream PACE_MS\n");
+        fprintf(stderr, "usage: client PORT CONNECTIONS SECONDS json|varied|stream PACE_MS\n");
         return 2;
     }
     port = atoi(given[1]);
@@ -128,8 +139,10 @@ int main(int count, char **given) {
     request_length = (size_t)snprintf(
         request, sizeof request,
         "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n"
-        "Content-Type: application/json\r\nX-Pace: %s\r\nContent-Length: %d\r\n\r\n%s",
-        given[5], length, content);
+        "Content-Type: application/json\r\nX-Pace: %s\r\n"
+        "traceparent: 00-%032d-0000000000000001-01\r\nContent-Length: %d\r\n\r\n%s",
+        given[5], 0, length, content);
+    if (!strcmp(given[4], "varied")) trace = strstr(request, "traceparent: 00-") + 16;
     poller = epoll_create1(0);
     struct connection *all = calloc((size_t)connections, sizeof *all);
     long long start = now_ns(), end = start + (long long)(atof(given[3]) * 1e9);
@@ -160,9 +173,9 @@ int main(int count, char **given) {
         }
     }
     qsort(times, timed, sizeof *times, ascending);
-    printf("{\"requests\": %ld, \"events\": %ld, \"errors\": %ld, \"not_200\": %ld, "
+    printf("{\"requests\": %ld, \"events\": %ld, \"pieces\": %ld, \"errors\": %ld, \"not_200\": %ld, "
            "\"seconds\": %.3f, \"p50_us\": %u, \"p99_us\": %u}\n",
-           answers, events, errors + live, others, (double)(now_ns() - start) / 1e9,
+           answers, events, pieces, errors + live, others, (double)(now_ns() - start) / 1e9,
            timed ? times[timed / 2] : 0, timed ? times[timed * 99 / 100] : 0);
     return 0;
 }

@@ -3,8 +3,9 @@
 
 asyncio's transports, uvloop's too, spend more on a small piece of a stream than the kernel does.
 These have asyncio's interface, and one epoll for all of them, whose own file the event loop
-watches. A piece that has come in goes to its protocol at once, and what a protocol writes goes to
-the kernel at once; only what the kernel does not take waits here.
+watches. A piece that has come in goes to its protocol at once. What protocols write meanwhile goes to
+the kernel when all have been told what has come: whoever is at the other end then wakes up once and
+not with each piece. What the kernel does not take waits here.
 
 `stoker.gateway.sockets` uses this where it has been compiled, and uvloop where it has not.
 """
@@ -72,6 +73,7 @@ cdef enum:
     ACCEPT = 64  # connections that are taken before others have their turn
     HIGH_WATER = 1 << 16  # bytes that wait to be written before a protocol is told to pause
     LOW_WATER = 1 << 14
+    JOINED = 1 << 14  # bytes of pieces that are copied together rather than sent one by one
 
 cdef char _read_buffer[READ]
 _ACCEPT_PAUSE = 1.0  # seconds, when there are no more file descriptors
@@ -84,13 +86,16 @@ cdef class Poller:
     cdef readonly object loop
     cdef set _watched  # what the kernel points to must not be freed
     cdef list _gone  # closed in this round: the kernel may already have told about them
+    cdef list _written  # transports that have something for the end of this round
     cdef bint _in_round
+    cdef bint _holds  # what is written now waits for the end of the round
 
     def __init__(self, loop):
         self.loop = loop
         self._watched = set()
         self._gone = []
-        self._in_round = False
+        self._written = []
+        self._in_round = self._holds = False
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             raise OSError(c_errno, os.strerror(c_errno))
@@ -128,6 +133,9 @@ cdef class Poller:
         self._in_round = True
         try:
             for index in range(count):
+                # What the last one writes goes out at once: what it does after that can overlap
+                # with what the other end does.
+                self._holds = index + 1 < count
                 watched = <object>events[index].data.ptr
                 what = events[index].events
                 if type(watched) is Transport:
@@ -135,8 +143,16 @@ cdef class Poller:
                 else:
                     (<Listener>watched)._ready()
         finally:
-            self._in_round = False
+            self._in_round = self._holds = False
             self._gone.clear()
+            self._write_all()
+
+    cdef _write_all(self):
+        cdef list written = self._written
+        if written:
+            self._written = []
+            for transport in written:
+                (<Transport>transport)._send_held()
 
     cdef int _control(self, int operation, int fd, uint32_t events, object owner) except -1:
         cdef epoll_event event
@@ -229,6 +245,7 @@ cdef class Transport:
     cdef object _protocol
     cdef object _data_received
     cdef object _peer
+    cdef bytes _held  # written in this round; None: nothing
     cdef object _waiting  # deque of bytes that the kernel has not taken; None: never any
     cdef Py_ssize_t _offset  # of the first of them
     cdef Py_ssize_t _size  # bytes of them
@@ -244,6 +261,7 @@ cdef class Transport:
         cdef int on = 1
         self._poller = poller
         self._fd = fd
+        self._held = None
         self._waiting = None
         self._reading = True
         self._peer = False  # nobody has asked
@@ -303,7 +321,7 @@ cdef class Transport:
 
     def get_write_buffer_size(self):
         """Bytes that the kernel has not taken."""
-        return self._size
+        return self._size if self._held is None else self._size + PyBytes_GET_SIZE(self._held)
 
     def get_write_buffer_limits(self):
         """Where writing is paused and where it goes on."""
@@ -316,19 +334,20 @@ cdef class Transport:
     def write(self, bytes data not None):
         """Write *data*, or as much of it as the kernel takes now, and the rest when it can."""
         cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
-        cdef ssize_t sent = 0
         if self._closing or self._fd < 0 or not length:
             return
-        if not self._size:
-            sent = send(self._fd, PyBytes_AS_STRING(data), length, MSG_DONTWAIT | MSG_NOSIGNAL)
-            if sent == length:
-                return
-            if sent < 0:
-                if c_errno not in (EAGAIN, EINTR):
-                    self._fail(c_errno)
-                    return
-                sent = 0
-        self._keep(data, sent)
+        if self._size:
+            self._keep(data, 0)
+        elif self._held is None and not self._poller._holds:
+            self._send(data)
+        elif self._held is None:
+            self._held = data
+            self._poller._written.append(self)
+        elif length + PyBytes_GET_SIZE(self._held) <= JOINED:
+            self._held += data
+        else:
+            self._send_held()
+            self.write(data)
 
     def writelines(self, pieces):
         """Write all *pieces*."""
@@ -339,6 +358,7 @@ cdef class Transport:
         """Close when all is written."""
         if self._closing:
             return
+        self._send_held()
         self._closing = True
         if self._size:
             self._set_events()
@@ -399,6 +419,27 @@ cdef class Transport:
             self.pause_reading()  # it would be told again and again
         else:
             self.close()
+
+    cdef _send_held(self):
+        cdef bytes data = self._held
+        if data is not None:
+            self._held = None
+            if self._fd >= 0:
+                self._send(data)
+
+    cdef _send(self, bytes data):
+        cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
+        cdef ssize_t sent = send(
+            self._fd, PyBytes_AS_STRING(data), length, MSG_DONTWAIT | MSG_NOSIGNAL
+        )
+        if sent == length:
+            return
+        if sent < 0:
+            if c_errno not in (EAGAIN, EINTR):
+                self._fail(c_errno)
+                return
+            sent = 0
+        self._keep(data, sent)
 
     cdef _keep(self, bytes data, Py_ssize_t sent):
         if self._waiting is None:
@@ -500,6 +541,7 @@ cdef class Transport:
         c_close(self._fd)
         self._fd = -1
         self._size = 0
+        self._held = None
 
     cdef object _peer_now(self):
         if self._fd < 0:

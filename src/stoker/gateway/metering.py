@@ -24,6 +24,7 @@ _OUTPUT: Final = b'"output_tokens"'
 _PROMPT_TOKENS: Final = re.compile(rb'"(?:prompt|input)_tokens":\s*(\d+)')
 _USAGE: Final = 4096  # bytes of an answer's end in which `usage` stands
 _ABORTED: Final = re.compile(rb'"finish_reason":\s*"abort"')
+_ABORT: Final = b'"abort"'
 _EVENT: Final = b"data: {"
 _EVENT_END: Final = b"\n\n\r\n"  # an event and the chunk around it end
 _BOUNDS: Final = CHUNK_BUCKETS
@@ -152,7 +153,9 @@ class Meter:
 
     def _read_usage(self, exchange: Exchange, end: bytes) -> None:
         """The `usage` of an answer that is no stream, if it has one."""
-        at = max(end.rfind(_COMPLETION), end.rfind(_OUTPUT))
+        at = end.rfind(_COMPLETION)
+        if at < 0:
+            at = end.rfind(_OUTPUT)
         used = _TOKENS.match(end, at) if at >= 0 else None
         if used is not None:
             tokens = int(used[1])
@@ -164,7 +167,8 @@ class Meter:
 
 def says_aborted(body: bytes) -> bool:
     """Whether an answer in one piece was ended by its engine: vLLM on SIGTERM."""
-    return b'"abort"' in body and _ABORTED.search(body) is not None
+    # `in` would take the bytes for a number first, and raise and catch an error about it.
+    return body.find(_ABORT) >= 0 and _ABORTED.search(body) is not None
 
 
 def _note(entry: Entry, end: bytes, tokens: int, *, reported: bool) -> None:

@@ -61,7 +61,6 @@ _ADMINISTRATION = frozenset(
 )
 
 PREFIX_BYTES: Final = 512  # of a prompt's beginning, for prefix affinity
-_PROMPTS: Final = (("messages", b'"messages"'), ("prompt", b'"prompt"'), ("input", b'"input"'))
 _NORMAL: Final = Priority.NORMAL  # an enumeration looks its members up each time
 _LOW: Final = Priority.LOW
 
@@ -174,12 +173,11 @@ def _beginning(request: dict[str, Any], body: bytes) -> bytes:
     They are taken from the body as it was written. A client writes the same prompt the same way;
     two clients of different kinds may not, and then have no replica in common.
     """
-    for field, name in _PROMPTS:
-        if request.get(field):
-            at = body.find(name)
-            if at >= 0:
-                return body[at : at + PREFIX_BYTES]
-    return b""
+    name = b'"messages"'
+    if not request.get("messages"):
+        name = b'"prompt"' if request.get("prompt") else b'"input"' if request.get("input") else b""
+    at = body.find(name) if name else -1
+    return body[at : at + PREFIX_BYTES] if at >= 0 else b""
 
 
 _BOUNDARY = re.compile(rb'boundary="?([^";,]{1,70})"?', re.IGNORECASE)

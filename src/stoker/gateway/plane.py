@@ -315,12 +315,11 @@ class Plane:
 
     def _perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
-            kind = type(action)
             exchange = action.request
             if not isinstance(exchange, Exchange):
                 continue
-            if kind is Dispatch:
-                self._dispatch(exchange, action.endpoint)  # type: ignore[union-attr]
+            if isinstance(action, Dispatch):
+                self._dispatch(exchange, action.endpoint)
             elif isinstance(action, Hold):
                 self._hold(exchange, cold=action.cold)
             elif isinstance(action, Refuse):

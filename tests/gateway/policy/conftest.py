@@ -36,11 +36,11 @@ class Driver:
         for action in actions:
             request = action.request
             match action:
-                case Dispatch(_, endpoint):
+                case Dispatch():
                     assert request not in self.sent
                     self.held.discard(request)
-                    self.sent[request] = endpoint.name
-                    self.log.append((request.owner, endpoint.name))
+                    self.sent[request] = action.endpoint.name
+                    self.log.append((request.owner, action.endpoint.name))
                 case Hold():
                     assert request not in self.sent
                     self.held.add(request)

@@ -43,11 +43,14 @@ class Reason(StrEnum):
     STOPPING = "stopping"
 
 
-class Dispatch(NamedTuple):
-    """Send *request* to *endpoint*."""
+class Dispatch:
+    """Send *request* to *endpoint*. There is one for each request, so it is as light as can be."""
 
-    request: Request
-    endpoint: Endpoint
+    __slots__ = ("endpoint", "request")
+
+    def __init__(self, request: Request, endpoint: Endpoint) -> None:
+        self.request = request
+        self.endpoint = endpoint
 
 
 class Hold(NamedTuple):
