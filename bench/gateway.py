@@ -318,8 +318,10 @@ def _tables(folder: Path, ports: list[int]) -> str:
     direct = median(client(folder, ports[0], 1, "json")["p50_us"] for _ in range(3))
     base = running[0]
     lines = [
-        "| proxy | us a request | to HAProxy | other head each time | us an event | to HAProxy "
-        "| events a piece | added p50, us | failed |",
+        (
+            "| proxy | us a request | to HAProxy | other heads, to HAProxy "
+            "| us an event | to HAProxy | events a piece | added p50, us | failed |"
+        ),
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for proxy in running:

@@ -256,12 +256,14 @@ async def test_ipv6_and_unix_sockets_on_both_sides(engine, gateway, tmp_path):
         server.close()
 
 
-async def test_a_session_stays_with_its_replica(engine, gateway, post):
+@pytest.mark.parametrize("header", ["X-Session-Id", "X-User"])
+async def test_a_session_stays_with_its_replica(header, engine, gateway, post):
     pods = [await engine(f"pod-{number}") for number in range(4)]
     door = await gateway(*pods)
+    door.plane.session_header = header.lower().encode()
     for session in ("a", "b", "c", "d", "e", "f"):
         for _ in range(3):
-            await post(door, headers={"X-Session-Id": session}, user=session)
+            await post(door, headers={header: session}, user=session)
     homes: dict[str, set[str]] = {}
     for pod in pods:
         for _, body in pod.requests:

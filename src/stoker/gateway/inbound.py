@@ -159,7 +159,7 @@ class Inbound:
         The parser sees nothing of it, and so stays where it was: between two requests.
         """
         parts = outline(data)
-        if parts is None or parts.length < 0 or len(data) - parts.body != parts.length:
+        if parts is None or not parts.is_whole:
             return False
         head = self._plane.request_heads.find(parts.key)
         if head is None:
@@ -168,7 +168,7 @@ class Inbound:
         if parts.length > self._plane.limits.max_body:
             return False
         exchange = Exchange(self, head)
-        exchange.body = data[parts.body :]
+        exchange.body = parts.body
         self._begin(exchange)
         return True
 
@@ -224,7 +224,7 @@ class Inbound:
         """A header, or a trailer, which is not passed on."""
         key = name.lower()
         self._head_size += len(name) + len(value) + 4
-        if key not in KIND and self._in_head:
+        if key not in KIND and self._in_head and key != self._plane.session_header:
             self._lines.append(name + b": " + value + b"\r\n")
         elif self._in_head:
             self._special(name, key, value)
@@ -242,7 +242,7 @@ class Inbound:
         else:
             read = self._read
             read[key] = read[key] + b"," + value if key in read else value
-            if KIND[key] == 2:
+            if KIND.get(key, 2) == 2:
                 self._lines.append(name + b": " + value + b"\r\n")
 
     def on_headers_complete(self) -> None:

@@ -67,7 +67,8 @@ class Intake:
         plane = self._plane
         limit = plane.limits.max_body
         try:
-            if encoding := exchange.read.get(b"content-encoding"):
+            encoding = b"" if exchange.asked.plain else exchange.read.get(b"content-encoding")
+            if encoding:
                 exchange.body = openai.decompress(exchange.body, encoding, limit)
             envelope = openai.read_json(exchange.body, prefix=plane.prefix_affinity)
             model = self._resolve(envelope.model)
@@ -120,7 +121,7 @@ class Intake:
         keys = self._plane.keys
         if keys is None:
             # Whoever shares a key shares its turns in the queue; it is the engine that knows it.
-            if b"authorization" in exchange.read:
+            if not exchange.asked.plain and b"authorization" in exchange.read:
                 exchange.key = exchange.read[b"authorization"].decode("latin-1")
             return
         try:
@@ -144,15 +145,11 @@ class Intake:
         exchange.model = model
         exchange.counters = counters
         exchange.size = len(exchange.body)
-        read = exchange.read
-        if b"x-stoker-priority" in read:
-            exchange.priority = max(exchange.priority, _priority(read[b"x-stoker-priority"]))
-        if b"x-request-timeout" in read:
-            exchange.deadline = exchange.began + _timeout(read[b"x-request-timeout"])
-        if plane.session_header in read:
-            exchange.affinity = fingerprint(read[plane.session_header])
         asked = exchange.asked
-        plain = b"content-encoding" in read and asked.bare in _JSON_PATHS
+        plain = False  # unpacked
+        if not asked.plain:
+            self._heed(exchange, asked.read)
+            plain = b"content-encoding" in asked.read and asked.bare in _JSON_PATHS
         passed = asked.passed_on(exchange.path, keyed=plane.keys is not None, plain=plain)
         exchange.head = b"%b%b\r\nContent-Length: %d\r\n" % (
             passed,
@@ -160,6 +157,15 @@ class Intake:
             exchange.size,
         )
         plane.arrive(exchange)
+
+    def _heed(self, exchange: Exchange, read: dict[bytes, bytes]) -> None:
+        """What a client asks for in headers."""
+        if b"x-stoker-priority" in read:
+            exchange.priority = max(exchange.priority, _priority(read[b"x-stoker-priority"]))
+        if b"x-request-timeout" in read:
+            exchange.deadline = exchange.began + _timeout(read[b"x-request-timeout"])
+        if self._plane.session_header in read:
+            exchange.affinity = fingerprint(read[self._plane.session_header])
 
     def _resolve(self, name: str | None) -> str:
         dispatcher = self._plane.dispatcher

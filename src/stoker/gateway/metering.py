@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 _TAIL: Final = 8  # pieces; `usage` and the last finish_reason stand at the end
 _TOKENS: Final = re.compile(rb'"(?:completion|output)_tokens":\s*(\d+)')
-_COMPLETION: Final = b'"completion_tokens"'
-_OUTPUT: Final = b'"output_tokens"'
+_COMPLETION: Final = b'"completion_tokens":'
+_OUTPUT: Final = b'"output_tokens":'
+_NUMBER: Final = re.compile(rb"\s*(\d+)")
 _PROMPT_TOKENS: Final = re.compile(rb'"(?:prompt|input)_tokens":\s*(\d+)')
 _USAGE: Final = 4096  # bytes of an answer's end in which `usage` stands
 _ABORTED: Final = re.compile(rb'"finish_reason":\s*"abort"')
@@ -153,10 +154,10 @@ class Meter:
 
     def _read_usage(self, exchange: Exchange, end: bytes) -> None:
         """The `usage` of an answer that is no stream, if it has one."""
-        at = end.rfind(_COMPLETION)
-        if at < 0:
-            at = end.rfind(_OUTPUT)
-        used = _TOKENS.match(end, at) if at >= 0 else None
+        _, found, rest = end.rpartition(_COMPLETION)
+        if not found:
+            _, found, rest = end.rpartition(_OUTPUT)
+        used = _NUMBER.match(rest) if found else None
         if used is not None:
             tokens = int(used[1])
             if exchange.counters is not None:

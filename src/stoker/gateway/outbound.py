@@ -259,7 +259,7 @@ class Outbound:
         The parser sees nothing of it, and so stays where it was: between two answers.
         """
         parts = outline(data)
-        if parts is None or parts.length < 0 or len(data) - parts.body != parts.length:
+        if parts is None or not parts.is_whole:
             return False
         known = self._plane.answer_heads.find(parts.key)
         if known is None:
@@ -268,12 +268,12 @@ class Outbound:
         exchange.status = known.status
         self._complete = self._keep = True
         self._content_length = parts.length
-        head = b"HTTP/1.1%bX-Request-Id: %b\r\n%b\r\n" % (
-            data[8 : parts.body - 2],
+        head = b"HTTP/1.1%b\r\nX-Request-Id: %b\r\n%b\r\n" % (
+            parts.head[8:],
             exchange.request_id,
             b"" if exchange.keep_alive else b"Connection: close\r\n",
         )
-        self._pass_whole(exchange, head, data[parts.body :])
+        self._pass_whole(exchange, head, parts.body)
         return True
 
     def _learn(self, data: bytes) -> None:
