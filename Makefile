@@ -5,15 +5,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+COMPILED := src/stoker/gateway/_compiled/manifest.json
 
-.PHONY: demo test lint types format unit docs compiled bench bench-replay bench-gateway chaos fuzz \
-        conformance lock \
-        protos changelog clean
+.PHONY: demo test lint types format unit unit-compiled docs compiled bench bench-replay \
+        bench-gateway chaos fuzz conformance lock protos changelog clean
 
 demo: $(VENV)/.run                ## the tutorial on this machine, in about two minutes
 	@$(BIN)/stoker demo $(ARGS)
 
-test: lint types unit docs        ## lint, types, tests, documentation
+test: lint types unit unit-compiled docs  ## lint, types, tests, documentation
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -26,7 +26,10 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest $(ARGS)
+	STOKER_COMPILED=0 $(BIN)/pytest $(ARGS)
+
+unit-compiled: compiled           ## the gateway's tests once more, with compiled modules
+	@test ! -e $(COMPILED) || STOKER_COMPILED=1 $(BIN)/pytest tests/gateway
 
 compiled: $(VENV)/.dev            ## the gateway's data plane as compiled modules; needs a C compiler
 	$(BIN)/python tools/compile.py
@@ -40,7 +43,7 @@ bench: $(VENV)/.dev               ## measures, prints, and says how
 bench-replay: $(VENV)/.dev        ## replays alone; TRACE=FILE for the hour
 	$(BIN)/python bench/run.py replay
 
-bench-gateway: $(VENV)/.dev       ## the gateway beside its peers; needs gcc
+bench-gateway: compiled           ## the gateway beside its peers; needs gcc
 	$(BIN)/python bench/run.py gateway
 
 chaos: $(VENV)/.dev               ## the gateway under load while all around it comes and goes
@@ -87,4 +90,4 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.run
 	@touch $@
 
 clean:
-	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) docs/_build src/stoker/gateway/_compiled/*.so $(COMPILED) .mypy_cache .ruff_cache .pytest_cache

@@ -84,7 +84,7 @@ def main() -> int:
         print(
             f"Not compiled: there is no `{compiler}`, or no {headers}. The gateway runs as it is."
         )
-        return 0
+        return int(bool(os.environ.get("STOKER_REQUIRE_ALL")))  # where nothing may be missing
     with tempfile.TemporaryDirectory() as folder:
         built = _build(Path(folder))
         if built is None:

@@ -14,6 +14,7 @@ import uvloop
 
 from stoker.clock import wall_time
 from stoker.errors import InputError
+from stoker.gateway import COMPILED
 from stoker.gateway.alone import StandaloneGateway
 from stoker.gateway.keys import read_keys
 from stoker.gateway.listen import tls_context
@@ -111,6 +112,7 @@ def _tell_start(standalone: StandaloneGateway, flags: dict[str, Any]) -> None:
         scheme = "https" if flags["tls_cert"] else "http"
         shown = f"[{host}]" if ":" in host else host
         print(f"gateway     {scheme}://{shown}:{standalone.fleet.port}/v1")
+    print(f"data plane  {'compiled' if COMPILED else 'Python'}")
     for settings in standalone.served.models:
         names = ", ".join((settings.name, *settings.aliases))
         endpoints = standalone.served.endpoints[settings.name]

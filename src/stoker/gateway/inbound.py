@@ -340,10 +340,12 @@ class Inbound:
 
     def _await_more(self) -> None:
         """The client's turn; of a request that it has begun the time counts from now on."""
-        now, limits = self._plane.now(), self._plane.limits
-        if not self._in_message:
-            self.deadline = now + limits.keep_alive
-        elif self._in_head:
+        limits = self._plane.limits
+        if not self._in_message:  # half a second does not matter
+            self.deadline = self._plane.coarse + limits.keep_alive
+            return
+        now = self._plane.now()
+        if self._in_head:
             self.deadline = now + limits.head_timeout
         else:
             self._total_deadline = now + limits.body_total

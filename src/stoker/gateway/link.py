@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stoker.gateway.worker import Worker
 
 _log = logging.getLogger(__name__)
-_PUSH_AFTER = 0.005  # seconds in which changes gather
+_PUSH_AFTER = 0.008  # seconds in which changes gather; they are known after 10 ms at the latest
 _DUMP_EVERY = 0.5
 _RECORD_EVERY = 0.5
 _RETRY = 0.2

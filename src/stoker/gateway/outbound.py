@@ -124,15 +124,15 @@ class Outbound:
         if client is None:
             return
         self._client = client
-        head = exchange.head + self.pool.host_line
+        host = self.pool.host_line
         if exchange.spooled is not None:
-            transport.write(head)
+            transport.write(exchange.head + host)
             self._unsent = exchange.spooled.size
             self._plane.replicas.send_spooled(exchange, self)
         elif len(exchange.body) < _MAX_HEAD:
-            transport.write(head + exchange.body)
+            transport.write(b"".join((exchange.head, host, exchange.body)))
         else:
-            transport.writelines((head, exchange.body))
+            transport.writelines((exchange.head + host, exchange.body))
 
     def write(self, data: bytes) -> None:
         """A piece of a body that is read from disk."""
@@ -197,7 +197,7 @@ class Outbound:
         elif self._reused and not self._buffer and not self._head_done:
             # It was closed while idle and the request crossed with that: nothing speaks against
             # the replica, which is asked again over a new connection.
-            self._plane.redial(exchange)
+            self._plane.replicas.send_anew(exchange)
         elif self._head_done:
             self._plane.failed(exchange, Failure.BROKEN_ANSWER)
         else:
@@ -320,7 +320,7 @@ class Outbound:
         end = data.index(b"\r\n\r\n", start) + 4
         head, body = data[start : end - 2], data[end:]
         exchange.status = status = self._parser.get_status_code()
-        if status == 503 and self._plane.has_other(exchange):
+        if status == 503 and self._has_other(exchange):
             # A replica that is full says so as one that drains does.
             self._forget(exchange)
             self._plane.failed(exchange, Failure.UNAVAILABLE)
@@ -334,6 +334,11 @@ class Outbound:
             self._begin_reframed(exchange, head, empty=empty)
         else:
             self._begin_verbatim(exchange, head, body)
+
+    def _has_other(self, exchange: Exchange) -> bool:
+        """Whether another replica could take the request."""
+        plane = self._plane
+        return plane.dispatcher.has_other(exchange, plane.now())
 
     def _read_framing(self, head: bytes, *, empty: bool) -> bool:
         """How the answer's body ends. False: in a way that this gateway does not know."""
@@ -425,10 +430,10 @@ class Outbound:
             self._forget(exchange)
             self._plane.failed(exchange, Failure.ABORTED)
             return
+        exchange.sent = Sent.ANSWER
+        self._client.write(head + body)  # first of all: the rest can overlap with the client
         self._meter.whole(exchange, body)
         self._plane.first_byte(exchange, events=False)
-        exchange.sent = Sent.ANSWER
-        self._client.write(head + body)
         self._end(exchange)
 
     def _pass_end(self, exchange: Exchange) -> None:

@@ -96,10 +96,9 @@ class Plane:
         self.answer_heads = AnswerHeads()
         self.sockets = sockets or Sockets(loop)
         self.replicas = Replicas(self, self.sockets)
-        self._intake = Intake(self)
+        self._intake, self._sweep = Intake(self), Sweep(self)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._sweep = Sweep(self)
 
     # -- models and replicas ---------------------------------------------------------------------
 
@@ -167,19 +166,15 @@ class Plane:
         if actions:
             self._perform(actions)
 
-    def tokens(self, exchange: Exchange, count: int) -> None:
-        """An answer that is no stream says how many tokens it has."""
-        if exchange.counters is not None:
-            exchange.counters.output_tokens += count
-
     def answered(self, exchange: Exchange, *, broken: bool) -> None:
         """The whole answer is written; *broken*: the engine says that it ended early."""
         now = self.now()
         if exchange.counters is not None:
-            exchange.counters.in_flight -= 1
-            exchange.counters.truncated += broken
+            counters = exchange.counters
+            counters.in_flight -= 1
+            counters.truncated += broken
             outcome = "aborted" if broken else "ok" if exchange.status < 500 else "error"
-            exchange.counters.replicas[exchange.replica, outcome] += 1
+            counters.replicas[exchange.replica, outcome] += 1
         actions = self.dispatcher.done(exchange, now)
         exchange.sent = Sent.ALL
         self._finish(exchange, exchange.status, now)
@@ -218,14 +213,6 @@ class Plane:
             exchange.counters.replicas[exchange.replica, failure.value] += 1
         self._perform(self.dispatcher.fail(exchange, failure, now))
         self._plan()
-
-    def has_other(self, exchange: Exchange) -> bool:
-        """Whether another replica could take the request."""
-        return self.dispatcher.has_other(exchange, self.now())
-
-    def redial(self, exchange: Exchange) -> None:
-        """Ask the same replica over a new connection."""
-        self.replicas.send_anew(exchange)
 
     def client_gone(self, exchange: Exchange) -> None:
         """The client has closed its connection before it had all."""

@@ -46,16 +46,18 @@ class ModelStats:
 class Histogram:
     """A cumulative histogram."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_counts", "_lowest", "_sum")
 
     def __init__(self, buckets: tuple[float, ...]) -> None:
         self._bounds = buckets
+        self._lowest = buckets[0]
         self._counts = [0] * (len(buckets) + 1)
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
         """Count *value*."""
-        self._counts[bisect_left(self._bounds, value)] += 1
+        index = 0 if value <= self._lowest else bisect_left(self._bounds, value)
+        self._counts[index] += 1
         self._sum += value
 
     def lines(self, name: str, labels: str) -> Iterator[str]:

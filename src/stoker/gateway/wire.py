@@ -23,7 +23,7 @@ gateway to control
 ``hello``              ``version``, ``pid``, ``address``, ``number`` of its row, ``table``: the
                        file descriptor of the memory that the processes share
 ``held``               ``model``: a request waits and there is no replica; at once
-``depths``             see `stoker.gateway.report.depths`, and ``seq``; within 5 ms of a change
+``depths``             see `stoker.gateway.report.depths`, and ``seq``; within 10 ms of a change
 ``dump``               see `stoker.gateway.report.dump`; twice a second and when asked (``id``)
 ``page``               ``id``: asks for the metrics page of all processes
 ``records``            ``rows``: a list of `stoker.gateway.recorder.Row`, ``until``: those of

@@ -47,7 +47,7 @@ def find_compiled() -> bool:
     wanted = os.environ.get(SWITCH, "")
     if wanted == "0":
         return False
-    why = _unfit()
+    why = why_not()
     if why is None:
         files = json.loads(MANIFEST.read_text(encoding="utf-8"))["files"]
         sys.meta_path.insert(0, _Finder(files))
@@ -57,10 +57,15 @@ def find_compiled() -> bool:
     return False
 
 
-def _unfit() -> str | None:
-    """Why there is nothing that can be used; None if there is."""
+def why_not(path: Path = MANIFEST, sources: Path = SOURCES) -> str | None:
+    """Why what the manifest at *path* lists cannot be used; None if it can.
+
+    Args:
+        path: The manifest.
+        sources: The folder that its sources are in.
+    """
     try:
-        manifest = json.loads(MANIFEST.read_text(encoding="utf-8"))
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         return "there are no compiled modules"
     except ValueError:
@@ -68,7 +73,7 @@ def _unfit() -> str | None:
     if manifest["python"] != sys.implementation.cache_tag:
         return f"the compiled modules are for {manifest['python']}"
     for source, digest in manifest["sources"].items():
-        if digest_of(SOURCES / source) != digest:
+        if digest_of(sources / source) != digest:
             return f"{source} has changed since"
     return None
 
