@@ -36,6 +36,11 @@ EXAMPLES = (
         "examples/03-kserve/inference-service.yaml",
     ),
     (
+        "KServe, KEDA autoscaling with OpenTelemetry",
+        "examples/03-kserve/as-published-otel.yaml",
+        "examples/03-kserve/inference-service-otel.yaml",
+    ),
+    (
         "KServe, a ScaledObject beside the InferenceService",
         None,
         "examples/04-kserve-scaled-object/inference-service.yaml,examples/04-kserve-scaled-object/scaled-object.yaml",
