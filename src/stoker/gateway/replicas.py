@@ -39,7 +39,7 @@ class Replicas:
         if outbound is not None:
             outbound.start(exchange)
         else:
-            self.spawn(self._dial(exchange, endpoint, pool))
+            self._dial_soon(exchange, endpoint, pool)
 
     def send_anew(self, exchange: Exchange) -> None:
         """Send it to the same replica over a new connection."""
@@ -47,7 +47,7 @@ class Replicas:
         if endpoint is not None:
             exchange.attempt += 1
             pool = self._pools.setdefault(endpoint.url, Pool(endpoint.url))
-            self.spawn(self._dial(exchange, endpoint, pool))
+            self._dial_soon(exchange, endpoint, pool)
 
     def spool(self, exchange: Exchange) -> None:
         """Let its body wait on disk."""
@@ -79,8 +79,11 @@ class Replicas:
 
     # -- inside ----------------------------------------------------------------------------------
 
-    async def _dial(self, exchange: Exchange, endpoint: Endpoint, pool: Pool) -> None:
-        attempt = exchange.attempt
+    def _dial_soon(self, exchange: Exchange, endpoint: Endpoint, pool: Pool) -> None:
+        pool.dialled += 1  # a pool that were given up meanwhile would never close the connection
+        self.spawn(self._dial(exchange, endpoint, pool, exchange.attempt))
+
+    async def _dial(self, exchange: Exchange, endpoint: Endpoint, pool: Pool, attempt: int) -> None:
         try:
             async with asyncio.timeout(self._plane.limits.connect_timeout):
                 outbound = await self._connect(pool)
@@ -88,6 +91,8 @@ class Replicas:
             if exchange.attempt == attempt and exchange.endpoint is endpoint:
                 self._plane.failed(exchange, Failure.CONNECT)
             return
+        finally:
+            pool.dialled -= 1
         if exchange.attempt == attempt and exchange.endpoint is endpoint:
             outbound.start(exchange)
         else:
@@ -97,14 +102,10 @@ class Replicas:
         def make() -> Outbound:
             return Outbound(self._plane, pool)
 
-        pool.dialled += 1  # a pool that were given up meanwhile would never close the connection
-        try:
-            if pool.unix is not None:
-                outbound: Outbound = await self._sockets.connect_unix(make, pool.unix)
-            else:
-                outbound = await self._sockets.connect(make, pool.host, pool.port, pool.tls)
-        finally:
-            pool.dialled -= 1
+        if pool.unix is not None:
+            outbound: Outbound = await self._sockets.connect_unix(make, pool.unix)
+        else:
+            outbound = await self._sockets.connect(make, pool.host, pool.port, pool.tls)
         return outbound
 
     async def _spool(self, exchange: Exchange) -> None:
