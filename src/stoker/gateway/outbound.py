@@ -55,6 +55,7 @@ class Outbound:
         "_content_length",
         "_head_complete",
         "_head_done",
+        "_in_chunk",
         "_interim",
         "_is_fresh",
         "_is_plain",
@@ -96,6 +97,7 @@ class Outbound:
         self._head_complete = False
         self._content_length = -1  # -1: it does not say
         self._close_delimited = False
+        self._in_chunk = False
         self._bare = False
         self._whole: list[bytes] | None = None
         self._reframe: Pieces | None = None
@@ -300,6 +302,14 @@ class Outbound:
             self._interim += 1
         else:
             self._head_complete = True
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._in_chunk = True
+
+    def on_chunk_complete(self) -> None:
+        """It has come as it was announced."""
+        self._in_chunk = False
 
     def on_message_complete(self) -> None:
         """The answer is over, unless it was an interim one."""
@@ -522,7 +532,7 @@ class Outbound:
             self._end(exchange)
 
     def _between_events(self) -> bool:
-        if self._content_length >= 0:
+        if self._content_length >= 0 or self._in_chunk:
             return False  # what has a length has no room for one more
         ours = self._reframe is not None or self._close_delimited
         return self._meter.between_events(framed=not ours)
