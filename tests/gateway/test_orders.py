@@ -431,3 +431,20 @@ def test_requests_that_are_cut_off_at_the_end_are_in_the_access_log(tmp_path):
         assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [499]
 
     on_stage(scene)
+
+
+def test_no_error_event_stands_inside_a_chunk_that_has_not_ended():
+    async def scene(stage: Stage) -> None:
+        stage.ready("m", 1)
+        client = stage.connect()
+        client.feed(chat(stream=True))
+        await turns(4)
+        event = b'data: {"choices":[]}\n\n'
+        stage.replicas[0].feed(STREAM + b"%x\r\n%b\r\n" % (len(event) + 2, event))  # two bytes less
+        await turns(4)
+        stage.replicas[0].feed(None)
+        await turns(4)
+        assert client.lost
+        assert bytes(client.sent).endswith(event + b"\r\n")
+
+    on_stage(scene)

@@ -533,6 +533,6 @@ class Outbound:
 
     def _between_events(self) -> bool:
         if self._content_length >= 0 or self._in_chunk:
-            return False  # what has a length has no room for one more
+            return False  # there is no room for one more event
         ours = self._reframe is not None or self._close_delimited
         return self._meter.between_events(framed=not ours)
